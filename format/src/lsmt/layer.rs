@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where things are in an LSMT blob, from its header and trailer. A [`Layer`] exists only after every
+//! check that needs no more than those two.
+
+use super::error::OpenError;
+use crate::convert::u64_from;
+use crate::fields::{bytes_at, u32_at, u64_at};
+use crate::units::{Bytes, Sector};
+
+/// The length of the header and of the trailer of an LSMT blob in bytes.
+pub const AREA_LEN: usize = 4096;
+
+/// [`AREA_LEN`] as a length in the blob.
+const AREA_BYTES: u64 = u64_from(AREA_LEN);
+
+/// The least length of a blob: a header, directly followed by a trailer, is an empty layer.
+const MIN_LEN: u64 = AREA_BYTES.wrapping_mul(2);
+
+/// The most entries the index of a read-only layer may have: 16 MB of them. Readers refuse more
+/// since 2026.
+const MAX_INDEX_ENTRIES: u64 = 1_000_000;
+
+/// The length of an index entry in bytes.
+pub(super) const ENTRY_LEN: u64 = 16;
+
+/// What both header and trailer start with.
+const MAGIC: [u8; 24] = [
+    0x4c, 0x53, 0x4d, 0x54, 0x00, 0x01, 0x02, 0x00, // "LSMT", a version
+    0x65, 0x7e, 0x63, 0xd2, 0x94, 0x44, 0x08, 0x4c, 0xa2, 0xd2, 0xc8, 0xec, 0x4f, 0xcf, 0xae, 0x8a,
+];
+
+/// A header or trailer, not checked yet.
+#[derive(Clone, Copy)]
+struct Area<'a>(&'a [u8; AREA_LEN]);
+
+impl Area<'_> {
+    fn has_magic(self) -> bool {
+        bytes_at::<0, 24, AREA_LEN>(self.0) == MAGIC
+    }
+
+    fn first_bytes(self) -> [u8; 8] {
+        bytes_at::<0, 8, AREA_LEN>(self.0)
+    }
+
+    fn flags(self) -> Flags {
+        Flags(u32_at::<28, AREA_LEN>(self.0))
+    }
+
+    fn index_offset(self) -> u64 {
+        u64_at::<32, AREA_LEN>(self.0)
+    }
+
+    /// The number of entries of the index, padding included.
+    fn index_size(self) -> u64 {
+        u64_at::<40, AREA_LEN>(self.0)
+    }
+
+    fn virtual_size(self) -> u64 {
+        u64_at::<48, AREA_LEN>(self.0)
+    }
+}
+
+/// The flags of an area. Those above bit 2 say nothing that a reader of sealed layers needs.
+#[derive(Clone, Copy)]
+struct Flags(u32);
+
+impl Flags {
+    const fn is_header(self) -> bool {
+        self.0 & 1 << 0 != 0
+    }
+
+    /// A data file, as opposed to an index file.
+    const fn is_data(self) -> bool {
+        self.0 & 1 << 1 != 0
+    }
+
+    const fn is_sealed(self) -> bool {
+        self.0 & 1 << 2 != 0
+    }
+}
+
+/// Where the trailer of a blob is: its last 4096 bytes.
+///
+/// # Errors
+///
+/// [`OpenError::TooShort`].
+pub fn trailer_offset(blob_len: Bytes) -> Result<Bytes, OpenError> {
+    match blob_len.get().checked_sub(AREA_BYTES) {
+        Some(offset) if offset >= AREA_BYTES => Ok(Bytes::new(offset)),
+        _ => Err(OpenError::TooShort {
+            blob_len,
+            needed: Bytes::new(MIN_LEN),
+        }),
+    }
+}
+
+/// Where things are in an LSMT blob.
+///
+/// # Invariants
+///
+/// The index lies between the header and the trailer, and has at most 1,000,000 entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    index_offset: u64,
+    index_entries: u32,
+    virtual_size: u64,
+}
+
+impl Layer {
+    /// Checks the first and the last 4096 bytes of a blob that is `blob_len` bytes long.
+    ///
+    /// # Errors
+    ///
+    /// Any [`OpenError`] that is not about an entry of the index.
+    pub fn open(
+        header: &[u8; AREA_LEN],
+        trailer: &[u8; AREA_LEN],
+        blob_len: Bytes,
+    ) -> Result<Self, OpenError> {
+        let limit = trailer_offset(blob_len)?.get();
+
+        let area = Area(header);
+        if !area.has_magic() {
+            return Err(OpenError::HeaderMagic {
+                found: area.first_bytes(),
+            });
+        }
+        let flags = area.flags();
+        if !flags.is_header() {
+            return Err(OpenError::HeaderFlag { flags: flags.0 });
+        }
+        if !flags.is_data() {
+            return Err(OpenError::HeaderType { flags: flags.0 });
+        }
+
+        let area = Area(trailer);
+        if !area.has_magic() {
+            return Err(OpenError::TrailerMagic {
+                found: area.first_bytes(),
+            });
+        }
+        let flags = area.flags();
+        if flags.is_header() {
+            return Err(OpenError::TrailerFlag { flags: flags.0 });
+        }
+        if !flags.is_data() {
+            return Err(OpenError::TrailerType { flags: flags.0 });
+        }
+        if !flags.is_sealed() {
+            return Err(OpenError::TrailerNotSealed { flags: flags.0 });
+        }
+
+        let virtual_size = Bytes::new(area.virtual_size());
+        if !virtual_size.is_whole_sectors() {
+            return Err(OpenError::VirtualSize {
+                bytes: virtual_size,
+            });
+        }
+        let entries = area.index_size();
+        let index_entries = match u32::try_from(entries) {
+            Ok(count) if entries <= MAX_INDEX_ENTRIES => count,
+            _ => {
+                return Err(OpenError::IndexTooLong {
+                    entries,
+                    limit: MAX_INDEX_ENTRIES,
+                })
+            }
+        };
+        let index_offset = area.index_offset();
+        let index_len = entries.wrapping_mul(ENTRY_LEN);
+        let end = index_offset.checked_add(index_len);
+        if index_offset < AREA_BYTES || end.is_none_or(|end| end > limit) {
+            return Err(OpenError::IndexPlace {
+                offset: index_offset,
+                len: Bytes::new(index_len),
+                limit,
+            });
+        }
+
+        Ok(Self {
+            index_offset,
+            index_entries,
+            virtual_size: virtual_size.get(),
+        })
+    }
+
+    /// Where the index starts in the blob: at a sector in every layer a writer made, but that is
+    /// not checked, as by the format's own reader.
+    #[inline]
+    #[must_use]
+    pub const fn index_offset(&self) -> Bytes {
+        Bytes::new(self.index_offset)
+    }
+
+    /// The number of entries of the index, padding included: at most 1,000,000.
+    #[inline]
+    #[must_use]
+    pub const fn index_entries(&self) -> u32 {
+        self.index_entries
+    }
+
+    /// The length of the index: 16 bytes for each entry.
+    #[inline]
+    #[must_use]
+    pub fn index_len(&self) -> Bytes {
+        Bytes::new(u64::from(self.index_entries).wrapping_mul(ENTRY_LEN))
+    }
+
+    /// The size of the image that this layer asks for: a multiple of 512, 0 if it leaves that to
+    /// the layers below. It does not limit what the layer holds.
+    #[inline]
+    #[must_use]
+    pub const fn virtual_size(&self) -> Bytes {
+        Bytes::new(self.virtual_size)
+    }
+
+    /// Where the data of the layer ends at the latest: the sector the index starts in.
+    #[inline]
+    pub(super) const fn data_end(&self) -> Sector {
+        Sector::new(self.index_offset().whole_sectors().get())
+    }
+}
+
+/// The size of the image that layers of these virtual sizes make, lowest layer first: that of the
+/// topmost layer that has one, 0 if none has.
+#[must_use]
+pub fn virtual_size(layers: impl DoubleEndedIterator<Item = Bytes>) -> Bytes {
+    layers
+        .rev()
+        .find(|size| size.get() != 0)
+        .unwrap_or(Bytes::new(0))
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! N layers to one: a sweep over the sectors of the image.
+//!
+//! Each layer is a row of events, the starts and ends of its segments. A tournament over the layers
+//! always gives the next event of all; a set of the layers that have a segment at the sweep's place
+//! gives the topmost of them. A run of the result ends where another layer, or another segment of
+//! the same layer, becomes the topmost. So the time is O(s log n) for s segments in n layers, and the
+//! memory one [`Cursor`] a layer. It never recurses and never allocates.
+//!
+//! The tournament is a loser tree: an inner node holds the loser of its match, and the winner goes
+//! up. The key of a layer, its next event's sector and its number, is one integer, so that a match
+//! is a minimum and a maximum, and no branch. Node 0 is not used; node i has the children 2i and
+//! 2i + 1; layer i of n is leaf n + i. That holds for any n, not only for powers of two.
+
+use super::segment::Segment;
+use core::fmt;
+use core::ops::Deref;
+
+/// The most layers an image can have.
+pub const MAX_LAYERS: usize = 255;
+
+/// A key has the sector above these bits, and the layer in them.
+const LAYER_BITS: u32 = 8;
+
+/// The sector of a layer that has no more events: behind any that a segment can reach.
+const EXHAUSTED: u64 = 1 << 55;
+
+/// A node of the tree that no match was held at yet.
+const VACANT: u64 = u64::MAX;
+
+const _: () = assert!(Segment::LIMIT.get() < EXHAUSTED && MAX_LAYERS < 1 << LAYER_BITS);
+
+/// What [`merge`] has to remember for a layer. Memory for it; of no use by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    /// The inner node of the tournament with the number of this layer: its loser's key.
+    loser: u64,
+    /// The segment of this layer whose start or end is the layer's next event.
+    next: usize,
+}
+
+impl Cursor {
+    /// A cursor to fill memory with.
+    pub const EMPTY: Self = Self {
+        loser: VACANT,
+        next: 0,
+    };
+}
+
+/// Why layers cannot be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MergeError<E> {
+    /// There are more than [`MAX_LAYERS`].
+    TooManyLayers {
+        /// The number of layers.
+        layers: usize,
+    },
+    /// There are fewer cursors than layers.
+    Scratch {
+        /// The number of cursors.
+        cursors: usize,
+        /// The number of layers.
+        layers: usize,
+    },
+    /// The sink did not take a segment.
+    Sink(E),
+}
+
+impl<E: fmt::Display> fmt::Display for MergeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyLayers { layers } => {
+                write!(f, "{layers} layers, at most {MAX_LAYERS} can be merged")
+            }
+            Self::Scratch { cursors, layers } => {
+                write!(f, "{layers} layers, but memory for {cursors} to be merged")
+            }
+            Self::Sink(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for MergeError<E> {}
+
+/// Gives `sink` the segments of the image that `layers`, lowest first, make: in order and without
+/// overlap, each with the number of its layer.
+///
+/// Of all layers that have a segment at a sector the topmost wins, whether it is data or zeroed;
+/// where none has, there is no segment. There is one segment for each longest run of one segment of
+/// one layer: neighbours are not joined.
+///
+/// The layers must be as [`IndexLoader`](super::IndexLoader) gives them; of others the result is
+/// useless, but nothing worse. `scratch` needs a cursor for each layer, of any content.
+///
+/// # Errors
+///
+/// [`MergeError`]; what the sink returns ends the merge.
+pub fn merge<L: Deref<Target = [Segment]>, E>(
+    layers: &[L],
+    scratch: &mut [Cursor],
+    mut sink: impl FnMut(Segment) -> Result<(), E>,
+) -> Result<(), MergeError<E>> {
+    if layers.len() > MAX_LAYERS {
+        return Err(MergeError::TooManyLayers {
+            layers: layers.len(),
+        });
+    }
+    let available = scratch.len();
+    let Some(cursors) = scratch.get_mut(..layers.len()) else {
+        return Err(MergeError::Scratch {
+            cursors: available,
+            layers: layers.len(),
+        });
+    };
+
+    let mut winner = start(layers, cursors);
+    let mut active = LayerSet::EMPTY;
+    // The topmost layer at the sweep's place: its number, its segment there, and from where on.
+    let mut top: Option<(u8, Segment, u64)> = None;
+    loop {
+        let place = winner >> LAYER_BITS;
+        if place >= EXHAUSTED {
+            return Ok(());
+        }
+        let layer = crate::convert::low_u8(winner);
+        let index = usize::from(layer);
+        let (Some(segments), Some(cursor)) = (layers.get(index), cursors.get_mut(index)) else {
+            return Ok(());
+        };
+
+        let next_event = if active.contains(layer) {
+            // The end of a segment, and maybe the start of the next.
+            cursor.next = cursor.next.wrapping_add(1);
+            let next_event = match segments.get(cursor.next) {
+                Some(next) if next.start().get() == place => next.end().get(),
+                Some(next) => {
+                    active.remove(layer);
+                    next.start().get()
+                }
+                None => {
+                    active.remove(layer);
+                    EXHAUSTED
+                }
+            };
+            if let Some((top_layer, segment, from)) = top {
+                if top_layer == layer {
+                    if let Some(run) = segment.part(from, place) {
+                        sink(run.with_layer(layer)).map_err(MergeError::Sink)?;
+                    }
+                    top = active.topmost().and_then(|below| {
+                        let at = cursors.get(usize::from(below))?.next;
+                        let segment = layers.get(usize::from(below))?.get(at)?;
+                        Some((below, *segment, place))
+                    });
+                }
+            }
+            next_event
+        } else {
+            // The start of a segment.
+            let Some(segment) = segments.get(cursor.next) else {
+                return Ok(());
+            };
+            active.insert(layer);
+            match top {
+                Some((top_layer, _, _)) if top_layer > layer => (),
+                _ => {
+                    if let Some((top_layer, segment, from)) = top {
+                        if let Some(run) = segment.part(from, place) {
+                            sink(run.with_layer(top_layer)).map_err(MergeError::Sink)?;
+                        }
+                    }
+                    top = Some((layer, *segment, place));
+                }
+            }
+            segment.end().get()
+        };
+        winner = replay(cursors, index, key(next_event, layer));
+    }
+}
+
+/// The key of a layer in the tournament.
+fn key(place: u64, layer: u8) -> u64 {
+    place << LAYER_BITS | u64::from(layer)
+}
+
+/// Holds the first tournament, and returns its winner.
+fn start<L: Deref<Target = [Segment]>>(layers: &[L], cursors: &mut [Cursor]) -> u64 {
+    cursors.fill(Cursor::EMPTY);
+    let mut winner = VACANT;
+    for (index, layer) in (0..=u8::MAX).zip(layers) {
+        let place = layer.first().map_or(EXHAUSTED, |first| first.start().get());
+        let mut climber = key(place, index);
+        let mut node = leaf(cursors, usize::from(index));
+        // The first to come to a node waits there for the other.
+        let reached_top = loop {
+            node >>= 1;
+            if node == 0 {
+                break true;
+            }
+            let Some(cursor) = cursors.get_mut(node) else {
+                break false;
+            };
+            let waiting = cursor.loser;
+            if waiting == VACANT {
+                cursor.loser = climber;
+                break false;
+            }
+            cursor.loser = climber.max(waiting);
+            climber = climber.min(waiting);
+        };
+        if reached_top {
+            winner = climber;
+        }
+    }
+    winner
+}
+
+/// The node of a layer's leaf.
+#[inline]
+fn leaf(cursors: &[Cursor], layer: usize) -> usize {
+    cursors.len().wrapping_add(layer)
+}
+
+/// Holds the matches of the layer that won last, which has a new key, and returns the new winner.
+#[inline]
+fn replay(cursors: &mut [Cursor], layer: usize, key: u64) -> u64 {
+    let mut climber = key;
+    let mut node = leaf(cursors, layer) >> 1;
+    while let (true, Some(cursor)) = (node != 0, cursors.get_mut(node)) {
+        let loser = cursor.loser;
+        cursor.loser = climber.max(loser);
+        climber = climber.min(loser);
+        node >>= 1;
+    }
+    climber
+}
+
+/// A set of layers.
+struct LayerSet([u64; 4]);
+
+impl LayerSet {
+    const EMPTY: Self = Self([0; 4]);
+
+    #[inline]
+    fn word(&mut self, layer: u8) -> Option<(&mut u64, u64)> {
+        let word = self.0.get_mut(usize::from(layer >> 6))?;
+        Some((word, 1u64.wrapping_shl(u32::from(layer & 63))))
+    }
+
+    #[inline]
+    fn contains(&mut self, layer: u8) -> bool {
+        self.word(layer).is_some_and(|(word, bit)| *word & bit != 0)
+    }
+
+    #[inline]
+    fn insert(&mut self, layer: u8) {
+        if let Some((word, bit)) = self.word(layer) {
+            *word |= bit;
+        }
+    }
+
+    #[inline]
+    fn remove(&mut self, layer: u8) {
+        if let Some((word, bit)) = self.word(layer) {
+            *word &= !bit;
+        }
+    }
+
+    /// The largest number in the set.
+    #[inline]
+    fn topmost(&self) -> Option<u8> {
+        for (index, word) in (0u8..4).zip(self.0).rev() {
+            if word != 0 {
+                let bit = 63u32.wrapping_sub(word.leading_zeros());
+                return Some(index << 6 | crate::convert::low_u8(u64::from(bit)));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A run of sectors of the image that one layer knows: 16 bytes, packed as the format packs them.
+
+use crate::convert::low_u8;
+use crate::units::{Sector, Sectors};
+use core::fmt;
+
+const START_BITS: u32 = 50;
+const LEN_BITS: u32 = 14;
+const SOURCE_BITS: u32 = 55;
+const LAYER_SHIFT: u32 = 56;
+const ZEROED: u64 = 1 << SOURCE_BITS;
+
+const START_MASK: u64 = mask(START_BITS);
+const LEN_MASK: u64 = mask(LEN_BITS);
+const SOURCE_MASK: u64 = mask(SOURCE_BITS);
+
+/// The start of an entry that only pads the index.
+const PADDING_START: u64 = START_MASK;
+
+const _: () = assert!(START_BITS + LEN_BITS == 64 && size_of::<Segment>() == 16);
+
+/// The lowest `bits` bits.
+const fn mask(bits: u32) -> u64 {
+    1u64.wrapping_shl(bits).wrapping_sub(1)
+}
+
+/// A run of sectors of the image that one layer knows.
+///
+/// # Invariants
+///
+/// It ends at sector 2^50 of the image at the latest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Bits 0 to 49: the first sector in the image; bits 50 to 63: the number of sectors.
+    place: u64,
+    /// Bits 0 to 54: the first sector in the blob; bit 55: zeroed; bits 56 to 63: the layer.
+    content: u64,
+}
+
+impl Segment {
+    /// A segment of no sectors, to fill memory with.
+    pub const EMPTY: Self = Self {
+        place: 0,
+        content: 0,
+    };
+
+    /// The most sectors a segment can have.
+    pub const MAX_LEN: Sectors = Sectors::new(LEN_MASK);
+
+    /// The end of what segments can describe: no segment reaches behind this sector.
+    pub const LIMIT: Sector = Sector::new(1 << START_BITS);
+
+    /// A segment of layer 0 whose sectors are in the blob from sector `source` on.
+    ///
+    /// [`None`] if a number is too large: `len` above [`Self::MAX_LEN`], the end behind
+    /// [`Self::LIMIT`], `source` of more than 55 bits.
+    #[must_use]
+    pub fn data(start: Sector, len: Sectors, source: Sector) -> Option<Self> {
+        let end = start.checked_add(len)?;
+        if len > Self::MAX_LEN || end > Self::LIMIT || source.get() > SOURCE_MASK {
+            return None;
+        }
+        // A start of 2^50 has no bits to be in.
+        if start.get() > START_MASK {
+            return None;
+        }
+        Some(Self {
+            place: start.get() | len.get().wrapping_shl(START_BITS),
+            content: source.get(),
+        })
+    }
+
+    /// A segment of layer 0 whose sectors are zero. [`None`] as by [`Self::data`].
+    #[must_use]
+    pub fn zeros(start: Sector, len: Sectors) -> Option<Self> {
+        let mut segment = Self::data(start, len, Sector::new(0))?;
+        segment.content |= ZEROED;
+        Some(segment)
+    }
+
+    /// An index entry as it is on disk, [`None`] if it is padding. Its tag is dropped. It may reach
+    /// behind [`Self::LIMIT`]: see [`Self::cut`].
+    pub(super) fn from_entry(entry: &[u8; 16]) -> Option<Self> {
+        let place = u64::from_le_bytes(crate::fields::bytes_at::<0, 8, 16>(entry));
+        let content = u64::from_le_bytes(crate::fields::bytes_at::<8, 8, 16>(entry));
+        if place & START_MASK == PADDING_START {
+            return None;
+        }
+        Some(Self {
+            place,
+            content: content & (ZEROED | SOURCE_MASK),
+        })
+    }
+
+    /// The segment without what lies behind [`Self::LIMIT`].
+    pub(super) fn cut(self) -> Self {
+        let room = Self::LIMIT.get().wrapping_sub(self.start().get());
+        if self.len().get() <= room {
+            return self;
+        }
+        Self {
+            place: self.start().get() | room.wrapping_shl(START_BITS),
+            content: self.content,
+        }
+    }
+
+    /// The same segment as one of layer `layer`.
+    #[inline]
+    #[must_use]
+    pub(super) const fn with_layer(self, layer: u8) -> Self {
+        Self {
+            place: self.place,
+            content: self.content & mask(LAYER_SHIFT)
+                | (crate::convert::u64_from_u8(layer)) << LAYER_SHIFT,
+        }
+    }
+
+    /// The part from sector `from` of the image up to, and without, sector `to`; both must be within
+    /// the segment. [`None`] if there is no such part, or it is empty.
+    #[inline]
+    #[must_use]
+    pub(super) fn part(self, from: u64, to: u64) -> Option<Self> {
+        let start = self.place & START_MASK;
+        if from >= to || from < start || to > self.end().get() {
+            return None;
+        }
+        let skipped = if self.zeroed() {
+            0
+        } else {
+            from.wrapping_sub(start)
+        };
+        Some(Self {
+            place: from | to.wrapping_sub(from).wrapping_shl(START_BITS),
+            // The end of the data was checked against the end of the blob, so this stays within
+            // its 55 bits.
+            content: self.content.wrapping_add(skipped),
+        })
+    }
+
+    /// The first sector of the image.
+    #[inline]
+    #[must_use]
+    pub const fn start(self) -> Sector {
+        Sector::new(self.place & START_MASK)
+    }
+
+    /// The number of sectors.
+    #[inline]
+    #[must_use]
+    pub const fn len(self) -> Sectors {
+        Sectors::new(self.place.wrapping_shr(START_BITS))
+    }
+
+    /// Whether it has no sectors.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len().get() == 0
+    }
+
+    /// The first sector of the image behind it.
+    #[inline]
+    #[must_use]
+    pub const fn end(self) -> Sector {
+        Sector::new(self.start().get().wrapping_add(self.len().get()))
+    }
+
+    /// The first sector of its data in the blob. Of no meaning if it is [`Self::zeroed`].
+    #[inline]
+    #[must_use]
+    pub const fn source(self) -> Sector {
+        Sector::new(self.content & SOURCE_MASK)
+    }
+
+    /// Whether its sectors are zero, and nothing is read for them.
+    #[inline]
+    #[must_use]
+    pub const fn zeroed(self) -> bool {
+        self.content & ZEROED != 0
+    }
+
+    /// The layer it comes from, 0 for the lowest.
+    #[inline]
+    #[must_use]
+    pub const fn layer(self) -> u8 {
+        low_u8(self.content.wrapping_shr(LAYER_SHIFT))
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("start", &self.start().get())
+            .field("len", &self.len().get())
+            .field("source", &self.source().get())
+            .field("zeroed", &self.zeroed())
+            .field("layer", &self.layer())
+            .finish()
+    }
+}

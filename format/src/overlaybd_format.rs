@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! OverlayBD's on-disk formats: ZFile and LSMT.
+//!
+//! An OverlayBD image is a stack of layers, lowest first. Each layer is an LSMT blob (which sectors
+//! of the image it holds, and their content), as a rule compressed as a ZFile. This crate says what
+//! the bytes of both mean. It reads nothing by itself: the caller brings the bytes, the memory and
+//! the CRC, so the same sources serve the kernel module and the host. It never allocates, never
+//! recurses, never panics, and contains no `unsafe`.
+//!
+//! Nothing an image says is believed before it is checked, and every check has an error of its own
+//! that carries the offending value.
+//!
+//! # ZFile
+//!
+//! ```text
+//!  0          512                            index_offset          zfile_len-512   zfile_len
+//!  +----------+---------+---------+-----+----+---------------------+---------------+
+//!  | header   | block 0 | block 1 | ... |    | index: n x u32      | trailer       |
+//!  +----------+---------+---------+-----+----+---------------------+---------------+
+//!             |         `- stored length = index[1]
+//!             `- compressed bytes [+ CRC-32C of them, if `verify`]
+//! ```
+//!
+//! Block *i* decompresses to content bytes `[i * block_size, (i + 1) * block_size)`, the last one to
+//! what is left. The header or the trailer (same layout) says where the index is: the header, if its
+//! "overwritten" flag is set, else the trailer. See [`zfile`].
+//!
+//! # LSMT
+//!
+//! ```text
+//!  0          4096                   index_offset            blob_len-4096   blob_len
+//!  +----------+----------------------+-----------------------+---------------+
+//!  | header   | data, whole sectors  | index: n x 16 bytes   | trailer       |
+//!  +----------+----------------------+-----------------------+---------------+
+//!
+//!  an index entry, two little-endian u64:
+//!  63        50 49                                0   63  56 55 54                        0
+//!  +-----------+----------------------------------+   +-----+-+---------------------------+
+//!  | sectors   | first sector of the image        |   | tag |z| first sector in the blob  |
+//!  +-----------+----------------------------------+   +-----+-+---------------------------+
+//! ```
+//!
+//! An entry with `z` set says that its sectors are zero. Of all layers that have an entry for a
+//! sector the topmost wins; a sector that no layer knows is zero. See [`lsmt`].
+//!
+//! # Example
+//!
+//! Two layers that were loaded already, merged into one map. The caller runs the merge twice, first
+//! to learn how much memory it takes.
+//!
+//! ```
+//! use overlaybd_format::lsmt::{merge, Cursor, Run, Segment, SegmentMap};
+//! use overlaybd_format::units::{Sector, Sectors};
+//!
+//! let data = |start, len, source| {
+//!     Segment::data(Sector::new(start), Sectors::new(len), Sector::new(source)).unwrap()
+//! };
+//! let lower = [data(0, 100, 8)];
+//! let upper = [data(40, 10, 8)];
+//! let layers: [&[Segment]; 2] = [&lower, &upper];
+//!
+//! let mut merged = [Segment::EMPTY; 8];
+//! let mut count = 0;
+//! merge(&layers, &mut [Cursor::EMPTY; 2], |segment| {
+//!     *merged.get_mut(count).ok_or(())? = segment;
+//!     count += 1;
+//!     Ok::<(), ()>(())
+//! })
+//! .unwrap();
+//! assert_eq!(count, 3);
+//!
+//! let map = SegmentMap::new(&merged[..count]);
+//! assert_eq!(
+//!     map.lookup(Sector::new(45)),
+//!     Run::Data { layer: 1, source: Sector::new(13), len: Sectors::new(5) }
+//! );
+//! ```
+//!
+//! # Errors
+//!
+//! [`zfile::OpenError`], [`zfile::BlockError`] and [`lsmt::OpenError`] have one variant per check.
+//! Each has a short text that names the check (`message()`, a C string for `dm_target::error`), a
+//! [`Display`](core::fmt::Display) form that adds the value, and an [`ErrorKind`] to choose an
+//! errno by.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used,
+    clippy::use_self
+)]
+// A test may panic: that is how it fails.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+mod convert;
+mod error;
+mod fields;
+mod records;
+#[cfg(test)]
+mod testing;
+
+pub mod lsmt;
+pub mod units;
+pub mod zfile;
+
+pub use error::ErrorKind;
+
+/// CRC-32C (Castagnoli, reflected polynomial `0x82f63b78`) without initial or final inversion.
+///
+/// It continues from `seed`: `crc(crc(s, a), b)` is the CRC of `a` followed by `b`. This is the
+/// kernel's `crc32c()`. The caller hands it in, because the best implementation is the platform's.
+pub type Crc32c = fn(seed: u32, bytes: &[u8]) -> u32;

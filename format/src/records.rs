@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fixed-size records out of a stream that arrives in chunks of any size. It keeps at most one
+//! record back and never holds on to a chunk.
+
+/// Cuts a stream into records of `N` bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Records<const N: usize> {
+    /// The bytes of a record whose end has not come yet.
+    kept: [u8; N],
+    filled: usize,
+}
+
+impl<const N: usize> Records<N> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            kept: [0; N],
+            filled: 0,
+        }
+    }
+
+    /// Calls `each` for every record that `chunk` completes, and stops at its first error.
+    #[inline(always)]
+    pub(crate) fn push<E>(
+        &mut self,
+        chunk: &[u8],
+        mut each: impl FnMut(&[u8; N]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = chunk;
+        if self.filled != 0 {
+            rest = self.keep(rest);
+            if self.filled < N {
+                return Ok(());
+            }
+            self.filled = 0;
+            each(&self.kept)?;
+        }
+        while let Some((record, tail)) = rest.split_first_chunk::<N>() {
+            each(record)?;
+            rest = tail;
+        }
+        self.keep(rest);
+        Ok(())
+    }
+
+    /// Keeps bytes of `input` until the record is full, and returns the rest of it.
+    fn keep<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+        let mut rest = input;
+        while let (Some(slot), Some((byte, tail))) =
+            (self.kept.get_mut(self.filled), rest.split_first())
+        {
+            *slot = *byte;
+            self.filled = self.filled.wrapping_add(1);
+            rest = tail;
+        }
+        rest
+    }
+
+    /// Whether the stream stands between two records.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.filled == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn every_cut_of_a_stream_gives_the_same_records() {
+        let stream: Vec<u8> = (0..23).collect();
+        for first in 0..=stream.len() {
+            for second in first..=stream.len() {
+                let mut records = Records::<4>::new();
+                let mut seen = Vec::new();
+                let chunks = [
+                    &stream[..first],
+                    &stream[first..second],
+                    &[],
+                    &stream[second..],
+                ];
+                for chunk in chunks {
+                    records
+                        .push(chunk, |record| {
+                            seen.extend_from_slice(record);
+                            Ok::<(), ()>(())
+                        })
+                        .unwrap();
+                }
+                assert_eq!(seen, stream[..20]);
+                assert!(!records.is_whole());
+                records.push(&[0], |_| Ok::<(), ()>(())).unwrap();
+                assert!(records.is_whole());
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_error_stops() {
+        let mut count = 0;
+        let result = Records::<2>::new().push(&[0; 6], |_| {
+            count += 1;
+            Err(count)
+        });
+        assert_eq!(result, Err(1));
+    }
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Units of position and length, as types: a sector of the image, a byte of a ZFile's content and a
+//! byte of the ZFile itself are all 64-bit numbers, and mixing two of them up must not compile. The
+//! types never wrap: what can overflow returns [`None`].
+
+use crate::convert::{u64_from, usize_from};
+use core::fmt;
+
+/// The size of a sector in bytes, whatever the block size of any device.
+pub const SECTOR_SIZE: u64 = 512;
+
+/// log2 of [`SECTOR_SIZE`].
+const SECTOR_SHIFT: u32 = 9;
+
+/// Declares a newtype over an unsigned integer with `new`, `get` and a plain `Display`.
+macro_rules! unit {
+    ($(#[$doc:meta])* $name:ident($raw:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($raw);
+
+        impl $name {
+            /// Wraps the number.
+            #[inline]
+            #[must_use]
+            pub const fn new(value: $raw) -> Self {
+                Self(value)
+            }
+
+            /// The number.
+            #[inline]
+            #[must_use]
+            pub const fn get(self) -> $raw {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+/// Declares the arithmetic of a position whose distances are of another type.
+macro_rules! position {
+    ($name:ident, $length:ident) => {
+        impl $name {
+            /// The position `length` further on, [`None`] if there is no such number.
+            #[inline]
+            #[must_use]
+            pub const fn checked_add(self, length: $length) -> Option<Self> {
+                match self.0.checked_add(length.0) {
+                    Some(sum) => Some(Self(sum)),
+                    None => None,
+                }
+            }
+
+            /// How far this is behind `earlier`, [`None`] if it lies before it.
+            #[inline]
+            #[must_use]
+            pub const fn since(self, earlier: Self) -> Option<$length> {
+                match self.0.checked_sub(earlier.0) {
+                    Some(distance) => Some($length(distance)),
+                    None => None,
+                }
+            }
+        }
+    };
+}
+
+unit! {
+    /// A position in 512-byte sectors: of the image, or, where it says so, of a layer's blob.
+    Sector(u64)
+}
+
+unit! {
+    /// A length in 512-byte sectors.
+    Sectors(u64)
+}
+
+unit! {
+    /// A length in bytes.
+    Bytes(u64)
+}
+
+unit! {
+    /// A position, in bytes, in the decompressed content of a ZFile.
+    ContentOffset(u64)
+}
+
+unit! {
+    /// A position, in bytes, in the ZFile itself, from the first byte of its header on.
+    CompressedOffset(u64)
+}
+
+unit! {
+    /// The number of a block of a ZFile, from 0.
+    BlockIndex(u32)
+}
+
+position!(Sector, Sectors);
+position!(ContentOffset, Bytes);
+position!(CompressedOffset, Bytes);
+
+impl Sector {
+    /// The position in bytes, [`None`] if that is no 64-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn to_bytes(self) -> Option<Bytes> {
+        Sectors(self.0).to_bytes()
+    }
+}
+
+impl Sectors {
+    /// The sum, [`None`] if it is no 64-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+
+    /// The length in bytes, [`None`] if that is no 64-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn to_bytes(self) -> Option<Bytes> {
+        match self.0.checked_mul(SECTOR_SIZE) {
+            Some(bytes) => Some(Bytes(bytes)),
+            None => None,
+        }
+    }
+}
+
+impl Bytes {
+    /// The length of something in memory.
+    #[inline]
+    #[must_use]
+    pub const fn of_memory(len: usize) -> Self {
+        Self(u64_from(len))
+    }
+
+    /// The sum, [`None`] if it is no 64-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+
+    /// The difference, [`None`] if `other` is longer.
+    #[inline]
+    #[must_use]
+    pub const fn checked_sub(self, other: Self) -> Option<Self> {
+        match self.0.checked_sub(other.0) {
+            Some(difference) => Some(Self(difference)),
+            None => None,
+        }
+    }
+
+    /// How many whole sectors it holds.
+    #[inline]
+    #[must_use]
+    pub const fn whole_sectors(self) -> Sectors {
+        Sectors(self.0 >> SECTOR_SHIFT)
+    }
+
+    /// How many sectors it takes, the last of them perhaps not to its end.
+    #[inline]
+    #[must_use]
+    pub const fn sectors_needed(self) -> Sectors {
+        Sectors(self.0.div_ceil(SECTOR_SIZE))
+    }
+
+    /// Whether it is a whole number of sectors.
+    #[inline]
+    #[must_use]
+    pub const fn is_whole_sectors(self) -> bool {
+        self.0 % SECTOR_SIZE == 0
+    }
+}
+
+impl BlockIndex {
+    /// The number after this one, [`None`] after the last there can be.
+    #[inline]
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(next) => Some(Self(next)),
+            None => None,
+        }
+    }
+}
+
+/// How many bytes of content go into one block of a ZFile: a power of two from 512 to 65536.
+///
+/// Writers offer 4 KiB to 64 KiB; the format's own library reads and writes 512 and 1024 as well,
+/// and dies of anything above 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockSize {
+    shift: u32,
+}
+
+impl BlockSize {
+    /// The smallest block size in bytes.
+    pub const MIN: u32 = 512;
+    /// The largest block size in bytes.
+    pub const MAX: u32 = 65536;
+
+    /// Checks a block size in bytes, [`None`] if there is no such.
+    #[inline]
+    #[must_use]
+    pub const fn new(bytes: u32) -> Option<Self> {
+        if bytes.is_power_of_two() && bytes >= Self::MIN && bytes <= Self::MAX {
+            Some(Self {
+                shift: bytes.trailing_zeros(),
+            })
+        } else {
+            None
+        }
+    }
+
+    /// The block size in bytes.
+    #[inline]
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        1u32.wrapping_shl(self.shift)
+    }
+
+    /// The block size in bytes, as the length of a buffer.
+    #[inline]
+    #[must_use]
+    pub const fn to_usize(self) -> usize {
+        usize_from(self.get())
+    }
+
+    /// log2 of the block size, 9 to 16.
+    #[inline]
+    #[must_use]
+    pub const fn shift(self) -> u32 {
+        self.shift
+    }
+
+    /// The block that holds a byte of content, and where in the block it is.
+    ///
+    /// [`None`] if the block has no 32-bit number, which no ZFile that opened has.
+    #[inline]
+    #[must_use]
+    pub fn of(self, offset: ContentOffset) -> Option<(BlockIndex, usize)> {
+        let index = u32::try_from(offset.0.wrapping_shr(self.shift)).ok()?;
+        let within = u32::try_from(offset.0 & u64::from(self.get().wrapping_sub(1))).ok()?;
+        Some((BlockIndex(index), usize_from(within)))
+    }
+
+    /// Where the content of a block starts.
+    #[inline]
+    #[must_use]
+    pub fn start_of(self, block: BlockIndex) -> ContentOffset {
+        // At most 2^32 << 16.
+        ContentOffset(u64::from(block.0).wrapping_shl(self.shift))
+    }
+
+    /// How many blocks a content takes, the last of them perhaps not full.
+    #[inline]
+    #[must_use]
+    pub fn blocks_needed(self, content: Bytes) -> u64 {
+        let partial = content.0 & u64::from(self.get().wrapping_sub(1)) != 0;
+        content
+            .0
+            .wrapping_shr(self.shift)
+            .wrapping_add(u64::from(partial))
+    }
+}
+
+impl fmt::Display for BlockSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.get(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn positions_do_not_wrap() {
+        let far = Sector::new(u64::MAX);
+        assert_eq!(far.checked_add(Sectors::new(1)), None);
+        assert_eq!(Sector::new(1).since(Sector::new(2)), None);
+        assert_eq!(far.since(Sector::new(1)), Some(Sectors::new(u64::MAX - 1)));
+        assert_eq!(far.to_bytes(), None);
+        assert_eq!(Sector::new(3).to_bytes(), Some(Bytes::new(1536)));
+        assert_eq!(Bytes::new(1).checked_sub(Bytes::new(2)), None);
+        assert_eq!(Bytes::new(u64::MAX).checked_add(Bytes::new(1)), None);
+        assert_eq!(Sectors::new(u64::MAX).checked_add(Sectors::new(1)), None);
+        assert_eq!(BlockIndex::new(u32::MAX).next(), None);
+        assert_eq!(BlockIndex::new(7).next(), Some(BlockIndex::new(8)));
+    }
+
+    #[test]
+    fn bytes_to_sectors() {
+        assert_eq!(Bytes::new(513).whole_sectors(), Sectors::new(1));
+        assert_eq!(Bytes::new(513).sectors_needed(), Sectors::new(2));
+        assert_eq!(Bytes::new(1024).sectors_needed(), Sectors::new(2));
+        assert!(Bytes::new(1024).is_whole_sectors());
+        assert!(!Bytes::new(1023).is_whole_sectors());
+        assert_eq!(Bytes::new(u64::MAX).sectors_needed(), Sectors::new(1 << 55));
+    }
+
+    #[test]
+    fn block_sizes() {
+        let good: std::vec::Vec<u32> = (0..=1 << 18)
+            .filter(|bytes| BlockSize::new(*bytes).is_some())
+            .collect();
+        assert_eq!(good, [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]);
+        for bytes in good {
+            let size = BlockSize::new(bytes).unwrap();
+            assert_eq!(size.get(), bytes);
+            assert_eq!(size.to_usize(), bytes as usize);
+            assert_eq!(1 << size.shift(), bytes);
+            assert_eq!(size.to_string(), bytes.to_string());
+        }
+        assert_eq!(BlockSize::new(u32::MAX), None);
+        assert_eq!(BlockSize::new(1 << 31), None);
+    }
+
+    #[test]
+    fn blocks_of_content() {
+        let size = BlockSize::new(4096).unwrap();
+        assert_eq!(
+            size.of(ContentOffset::new(3 * 4096 + 17)),
+            Some((BlockIndex::new(3), 17))
+        );
+        assert_eq!(
+            size.start_of(BlockIndex::new(3)),
+            ContentOffset::new(3 * 4096)
+        );
+        assert_eq!(size.of(ContentOffset::new(1 << 44)), None);
+        assert_eq!(size.blocks_needed(Bytes::new(0)), 0);
+        assert_eq!(size.blocks_needed(Bytes::new(1)), 1);
+        assert_eq!(size.blocks_needed(Bytes::new(4096)), 1);
+        assert_eq!(size.blocks_needed(Bytes::new(4097)), 2);
+        let large = BlockSize::new(65536).unwrap();
+        assert_eq!(
+            large.start_of(BlockIndex::new(u32::MAX)).get(),
+            u64::from(u32::MAX) << 16
+        );
+    }
+}

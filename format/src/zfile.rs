@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ZFile: a compressed file that can be read from anywhere.
+//!
+//! The content is cut into blocks of one size, each compressed on its own, back to back, without
+//! padding. The index holds the stored length of each block as a `u32`; the sums of those are the
+//! blocks' offsets, and are kept as a [`JumpTable`] of 2.25 bytes a block.
+//!
+//! # Reading one
+//!
+//! 1. [`open`] with the first 512 bytes. A file whose header was rewritten after compression is
+//!    complete then; for any other it says where the trailer is ([`PendingTrailer`]).
+//! 2. [`JumpTableBuilder`] with [`groups_needed`] groups of memory, and the index, in any pieces.
+//! 3. [`JumpTable::span`] for what to read, [`JumpTable::blocks`] for where each block is in it,
+//!    [`decode`] for each.
+//!
+//! ```
+//! use overlaybd_format::units::{BlockIndex, Bytes, CompressedOffset};
+//! use overlaybd_format::zfile::{
+//!     decode, groups_needed, open, Group, JumpTableBuilder, Lz4, Opening,
+//! };
+//!
+//! // Any implementation will do; the kernel has crc32c().
+//! fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+//!     bytes.iter().fold(seed, |crc, byte| {
+//!         (0..8).fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (0x82f6_3b78 & (c & 1).wrapping_neg()))
+//!     })
+//! }
+//!
+//! // One block of 4096 zeros, compressed to 26 bytes: header, block, index, trailer.
+//! let block = b"\x1f\x00\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\
+//!               \xf6\x50\x00\x00\x00\x00\x00";
+//! let mut area = [0u8; 512];
+//! area[..24].copy_from_slice(b"ZFile\x00\x01\x00tuji.yyf@Alibaba");
+//! area[76] = 1; // LZ4
+//! area[72..76].copy_from_slice(&4096u32.to_le_bytes()); // bytes in a block
+//! let mut trailer = area;
+//! area[32] = 0x03; // a header, of data
+//! trailer[32] = 0x06; // of data, sealed
+//! trailer[40..48].copy_from_slice(&538u64.to_le_bytes()); // where the index is
+//! trailer[48..56].copy_from_slice(&1u64.to_le_bytes()); // how many blocks
+//! trailer[56..64].copy_from_slice(&4096u64.to_le_bytes()); // bytes of content
+//!
+//! let layout = match open(&area, Bytes::new(512 + 26 + 4 + 512), crc32c).unwrap() {
+//!     Opening::Complete(layout) => layout,
+//!     Opening::NeedsTrailer(pending) => {
+//!         assert_eq!(pending.offset(), CompressedOffset::new(542));
+//!         pending.finish(&trailer, crc32c).unwrap()
+//!     }
+//! };
+//! let mut memory = [Group::EMPTY; 1];
+//! assert_eq!(groups_needed(layout.block_count()), 1);
+//! let mut builder = JumpTableBuilder::new(layout, &mut memory[..], crc32c).unwrap();
+//! builder.push(&26u32.to_le_bytes()).unwrap();
+//! let table = builder.finish().unwrap();
+//!
+//! let first = BlockIndex::new(0);
+//! assert_eq!(table.span(first, first), Some((CompressedOffset::new(512), Bytes::new(26))));
+//! let mut content = [0xaa; 4096];
+//! decode(table.layout(), first, block, &mut content, crc32c, &mut Lz4).unwrap();
+//! assert!(content.iter().all(|byte| *byte == 0));
+//! ```
+//!
+//! # What is read leniently
+//!
+//! The first writers (2021) did not clear their structures, so flag bits above 5, reserved fields
+//! and padding hold garbage in files that are still served today. None of them is looked at; nor are
+//! the index fields of a header that is not overwritten, the digests where the digest flag is clear,
+//! the `size` field, the compression level, `use_dict`, and the "index is compressed" flag, which no
+//! writer sets and no reader honours.
+
+mod area;
+mod block;
+mod error;
+mod jump_table;
+mod layout;
+mod lz4;
+
+pub use area::AREA_LEN;
+pub use block::{decode, BlockError, Decompress};
+pub use error::OpenError;
+pub use jump_table::{groups_needed, Blocks, Group, JumpTable, JumpTableBuilder, Stored};
+pub use layout::{open, Algorithm, Layout, Opening, PendingTrailer};
+pub use lz4::Lz4;

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One stored block to its content. It never reads past the block, and never calls a block right
+//! that does not decompress to its exact length.
+
+use super::layout::{Layout, CRC_LEN};
+use crate::convert::{u64_from, usize_from};
+use crate::units::{BlockIndex, Bytes};
+use crate::{Crc32c, ErrorKind};
+use core::ffi::CStr;
+use core::fmt;
+
+/// The seed of the CRC of a block.
+const CRC_SEED: u32 = 100_007;
+
+/// A decompressor of whole blocks, with whatever memory it works in.
+pub trait Decompress {
+    /// Decompresses one block into the start of `out` and returns how many bytes it has.
+    ///
+    /// [`None`] if `compressed` is damaged, or has more content than `out` has room. What `out`
+    /// holds then is anything.
+    fn decompress(&mut self, compressed: &[u8], out: &mut [u8]) -> Option<usize>;
+}
+
+/// Why a block cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// The file has no such block.
+    NoSuchBlock {
+        /// The block.
+        block: BlockIndex,
+        /// The number of blocks of the file.
+        blocks: u32,
+    },
+    /// The caller's buffer does not have the length of the block's content.
+    OutputLen {
+        /// The block.
+        block: BlockIndex,
+        /// The length of the buffer.
+        len: Bytes,
+        /// The length of the content.
+        expected: Bytes,
+    },
+    /// The stored block is no longer than its CRC, or longer than any block can get.
+    StoredLen {
+        /// The block.
+        block: BlockIndex,
+        /// The stored length.
+        len: Bytes,
+    },
+    /// The stored block is not what its CRC was made from.
+    Crc {
+        /// The block.
+        block: BlockIndex,
+        /// The CRC behind the block.
+        stored: u32,
+        /// The CRC of the block.
+        computed: u32,
+    },
+    /// The block does not decompress, or to more than its content.
+    Damaged {
+        /// The block.
+        block: BlockIndex,
+    },
+    /// The block decompresses to less than its content.
+    Short {
+        /// The block.
+        block: BlockIndex,
+        /// The decompressed length.
+        len: Bytes,
+        /// The length of the content.
+        expected: Bytes,
+    },
+}
+
+impl BlockError {
+    /// A short text that names the check.
+    #[must_use]
+    pub const fn message(&self) -> &'static CStr {
+        match self {
+            Self::NoSuchBlock { .. } => c"ZFile block: no such block",
+            Self::OutputLen { .. } => c"ZFile block: buffer of the wrong length",
+            Self::StoredLen { .. } => c"ZFile block: invalid stored length",
+            Self::Crc { .. } => c"ZFile block: wrong CRC",
+            Self::Damaged { .. } => c"ZFile block: does not decompress",
+            Self::Short { .. } => c"ZFile block: decompresses to too little",
+        }
+    }
+
+    /// What to do about it: always [`ErrorKind::Malformed`].
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::Malformed
+    }
+}
+
+impl fmt::Display for BlockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message().to_str().unwrap_or_default())?;
+        match self {
+            Self::NoSuchBlock { block, blocks } => write!(f, " (block {block} of {blocks})"),
+            Self::OutputLen {
+                block,
+                len,
+                expected,
+            }
+            | Self::Short {
+                block,
+                len,
+                expected,
+            } => write!(f, " (block {block}: {len} bytes of {expected})"),
+            Self::StoredLen { block, len } => write!(f, " (block {block}: {len} bytes)"),
+            Self::Crc {
+                block,
+                stored,
+                computed,
+            } => write!(
+                f,
+                " (block {block}: stored {stored:#010x}, computed {computed:#010x})"
+            ),
+            Self::Damaged { block } => write!(f, " (block {block})"),
+        }
+    }
+}
+
+impl core::error::Error for BlockError {}
+
+/// Decompresses one block: `stored` is all of it as it lies in the file, `out` has exactly
+/// [`Layout::block_len`] bytes.
+///
+/// # Errors
+///
+/// Any [`BlockError`]. What `out` holds then is anything: the caller clears it before anybody sees
+/// it.
+#[inline]
+pub fn decode(
+    layout: &Layout,
+    block: BlockIndex,
+    stored: &[u8],
+    out: &mut [u8],
+    crc: Crc32c,
+    codec: &mut impl Decompress,
+) -> Result<(), BlockError> {
+    let compressed = check(layout, block, stored, out.len(), crc)?;
+    match codec.decompress(compressed, out) {
+        Some(len) if len == out.len() => Ok(()),
+        Some(len) => Err(BlockError::Short {
+            block,
+            len: Bytes::of_memory(len),
+            expected: Bytes::of_memory(out.len()),
+        }),
+        None => Err(BlockError::Damaged { block }),
+    }
+}
+
+/// All checks that come before the decompressor: returns the compressed bytes without their CRC.
+fn check<'a>(
+    layout: &Layout,
+    block: BlockIndex,
+    stored: &'a [u8],
+    out_len: usize,
+    crc: Crc32c,
+) -> Result<&'a [u8], BlockError> {
+    let Some(expected) = layout.block_len(block) else {
+        return Err(BlockError::NoSuchBlock {
+            block,
+            blocks: layout.block_count(),
+        });
+    };
+    if out_len != expected {
+        return Err(BlockError::OutputLen {
+            block,
+            len: Bytes::of_memory(out_len),
+            expected: Bytes::of_memory(expected),
+        });
+    }
+    let bad_len = BlockError::StoredLen {
+        block,
+        len: Bytes::new(u64_from(stored.len())),
+    };
+    if stored.len() < usize_from(layout.min_stored_len())
+        || stored.len() > usize_from(layout.max_stored_len())
+    {
+        return Err(bad_len);
+    }
+    if !layout.verify() {
+        return Ok(stored);
+    }
+    let Some((compressed, tail)) = stored.split_last_chunk::<{ usize_from(CRC_LEN) }>() else {
+        return Err(bad_len);
+    };
+    let expected = u32::from_le_bytes(*tail);
+    let computed = crc(CRC_SEED, compressed);
+    if expected != computed {
+        return Err(BlockError::Crc {
+            block,
+            stored: expected,
+            computed,
+        });
+    }
+    Ok(compressed)
+}

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The index of a ZFile in memory: where each block is, in 2.25 bytes a block.
+//!
+//! The index on disk holds lengths, and a reader needs offsets. The table has one 64-bit offset for
+//! each 64 blocks, and the lengths themselves, of which the sum is taken from the start of the
+//! group. A stored length fits 17 bits (at most 65536 + 516): 16 of them are in an array, the
+//! seventeenth in a bitmap.
+//!
+//! The code that does the work is not generic over the memory, so that it is compiled here, with
+//! the flags of this crate.
+
+use super::error::OpenError;
+use super::layout::{Layout, ENTRY_LEN};
+use crate::convert::{low_u16, usize_from};
+use crate::records::Records;
+use crate::units::{BlockIndex, Bytes, CompressedOffset};
+use crate::Crc32c;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::ops::{Deref, DerefMut};
+
+/// The blocks of a group, as a mask and as a shift.
+const GROUP_SHIFT: u32 = 6;
+const GROUP_LEN: usize = 1 << GROUP_SHIFT;
+const SLOT_MASK: u32 = 63;
+
+/// Where the first block is: right behind the header.
+const FIRST_BLOCK: u64 = 512;
+
+const _: () = assert!(size_of::<Group>() == 144);
+
+/// 64 blocks of a jump table, in 144 bytes. Memory for [`JumpTableBuilder`]; of no use by itself.
+#[derive(Clone, Copy)]
+pub struct Group {
+    /// Where the first block of the group is.
+    base: u64,
+    /// Bit 16 of the stored length of each block.
+    long: u64,
+    /// Bits 0 to 15 of the stored length of each block.
+    lens: [u16; GROUP_LEN],
+}
+
+impl Group {
+    /// A group to fill memory with.
+    pub const EMPTY: Self = Self {
+        base: 0,
+        long: 0,
+        lens: [0; GROUP_LEN],
+    };
+
+    /// The stored length of the block in `slot`.
+    #[inline]
+    fn len(&self, slot: u32) -> u32 {
+        let low = self.lens.get(usize_from(slot)).copied().unwrap_or(0);
+        let high = u32::from(self.long.wrapping_shr(slot) & 1 != 0);
+        u32::from(low) | high << 16
+    }
+
+    /// The sum of the stored lengths before `slot`: at most 63 * 0x1ffff.
+    #[inline]
+    fn before(&self, slot: u32) -> u32 {
+        let low = self
+            .lens
+            .iter()
+            .take(usize_from(slot))
+            .fold(0u32, |sum, len| sum.wrapping_add(u32::from(*len)));
+        let mask = 1u64.wrapping_shl(slot).wrapping_sub(1);
+        low.wrapping_add((self.long & mask).count_ones() << 16)
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many [`Group`]s the jump table of so many blocks takes.
+#[inline]
+#[must_use]
+pub const fn groups_needed(block_count: u32) -> usize {
+    usize_from(block_count.div_ceil(1 << GROUP_SHIFT))
+}
+
+/// Where a block is in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its first byte.
+    pub offset: CompressedOffset,
+    /// Its length in bytes, including its CRC.
+    pub len: u32,
+}
+
+/// Takes the index of a ZFile and makes a [`JumpTable`] of it.
+pub struct JumpTableBuilder<S> {
+    groups: S,
+    progress: Progress,
+}
+
+impl<S> fmt::Debug for JumpTableBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JumpTableBuilder")
+            .field("layout", &self.progress.layout)
+            .field("blocks", &self.progress.blocks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: DerefMut<Target = [Group]>> JumpTableBuilder<S> {
+    /// Starts with at least [`groups_needed`] groups of memory, of any content.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Memory`] if they are fewer.
+    pub fn new(layout: Layout, groups: S, crc: Crc32c) -> Result<Self, OpenError> {
+        let needed = groups_needed(layout.block_count());
+        if groups.len() < needed {
+            return Err(OpenError::Memory {
+                groups: groups.len(),
+                needed,
+            });
+        }
+        Ok(Self {
+            groups,
+            progress: Progress {
+                layout,
+                crc,
+                index_crc: 0,
+                records: Records::new(),
+                blocks: 0,
+                end: FIRST_BLOCK,
+            },
+        })
+    }
+
+    /// Takes the next bytes of the index, however many.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::IndexEntry`], [`OpenError::BlocksPastIndex`], [`OpenError::IndexSurplus`]. The
+    /// builder is of no use then.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
+        self.progress.push(&mut self.groups, bytes)
+    }
+
+    /// Ends the index.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::IndexIncomplete`], [`OpenError::IndexCrc`].
+    pub fn finish(self) -> Result<JumpTable<S>, OpenError> {
+        self.progress.finish()?;
+        Ok(JumpTable {
+            layout: self.progress.layout,
+            groups: self.groups,
+        })
+    }
+}
+
+/// What a builder knows beside its memory.
+struct Progress {
+    layout: Layout,
+    crc: Crc32c,
+    index_crc: u32,
+    records: Records<4>,
+    /// The number of blocks so far.
+    blocks: u32,
+    /// Where the last of them ends.
+    end: u64,
+}
+
+const _: () = assert!(ENTRY_LEN == 4);
+
+impl Progress {
+    fn push(&mut self, groups: &mut [Group], bytes: &[u8]) -> Result<(), OpenError> {
+        if self.layout.index_crc().is_some() {
+            self.index_crc = (self.crc)(self.index_crc, bytes);
+        }
+        let expected = self.layout.block_count();
+        let index_offset = self.layout.index_offset().get();
+        let (min, max) = (self.layout.min_stored_len(), self.layout.max_stored_len());
+        let (mut blocks, mut end) = (self.blocks, self.end);
+        let result = self.records.push(bytes, |entry| {
+            let len = u32::from_le_bytes(*entry);
+            let block = BlockIndex::new(blocks);
+            if blocks >= expected {
+                return Err(OpenError::IndexSurplus { expected });
+            }
+            if len < min || len > max {
+                return Err(OpenError::IndexEntry {
+                    block,
+                    len,
+                    min,
+                    max,
+                });
+            }
+            let slot = blocks & SLOT_MASK;
+            // Not reachable without: new() saw to it that there is a group for each block.
+            let Some(group) = groups.get_mut(usize_from(blocks >> GROUP_SHIFT)) else {
+                return Err(OpenError::IndexSurplus { expected });
+            };
+            if slot == 0 {
+                *group = Group {
+                    base: end,
+                    ..Group::EMPTY
+                };
+            }
+            if let Some(low) = group.lens.get_mut(usize_from(slot)) {
+                *low = low_u16(len);
+            }
+            group.long |= u64::from(len >> 16).wrapping_shl(slot);
+            // 10^9 blocks of at most 66052 bytes do not overflow, and the index ends it before.
+            end = end.wrapping_add(u64::from(len));
+            if end > index_offset {
+                return Err(OpenError::BlocksPastIndex {
+                    block,
+                    end,
+                    index_offset,
+                });
+            }
+            blocks = blocks.wrapping_add(1);
+            Ok(())
+        });
+        (self.blocks, self.end) = (blocks, end);
+        result
+    }
+
+    fn finish(&self) -> Result<(), OpenError> {
+        let expected = self.layout.block_count();
+        if !self.records.is_whole() && self.blocks == expected {
+            return Err(OpenError::IndexSurplus { expected });
+        }
+        if self.blocks != expected {
+            return Err(OpenError::IndexIncomplete {
+                entries: self.blocks,
+                expected,
+            });
+        }
+        match self.layout.index_crc() {
+            Some(stored) if stored != self.index_crc => Err(OpenError::IndexCrc {
+                stored,
+                computed: self.index_crc,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where each block of a ZFile is.
+///
+/// # Invariants
+///
+/// The blocks lie between the header and the index, back to back, and none is longer than
+/// [`Layout::max_stored_len`].
+pub struct JumpTable<S> {
+    layout: Layout,
+    groups: S,
+}
+
+impl<S> fmt::Debug for JumpTable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JumpTable")
+            .field("layout", &self.layout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Deref<Target = [Group]>> JumpTable<S> {
+    /// The layout of the file.
+    #[inline]
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where a block is, [`None`] if there is no such block.
+    #[inline]
+    #[must_use]
+    pub fn stored(&self, block: BlockIndex) -> Option<Stored> {
+        stored(&self.layout, &self.groups, block)
+    }
+
+    /// Where the blocks from `first` to `last`, both included, are: their first byte, and the
+    /// length of all. [`None`] if there is no such block, or `last` is before `first`.
+    #[inline]
+    #[must_use]
+    pub fn span(&self, first: BlockIndex, last: BlockIndex) -> Option<(CompressedOffset, Bytes)> {
+        span(&self.layout, &self.groups, first, last)
+    }
+
+    /// The blocks from `first` to `last`, both included, and where each is. Blocks the file does
+    /// not have are left out.
+    ///
+    /// This takes one sum for the first block, and none for the others.
+    #[inline]
+    #[must_use]
+    pub fn blocks(&self, first: BlockIndex, last: BlockIndex) -> Blocks<'_> {
+        blocks(&self.layout, &self.groups, first, last)
+    }
+
+    /// The memory of the table in bytes, without the layout.
+    #[inline]
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val::<[Group]>(&self.groups)
+    }
+}
+
+fn stored(layout: &Layout, groups: &[Group], block: BlockIndex) -> Option<Stored> {
+    if block.get() >= layout.block_count() {
+        return None;
+    }
+    let group = groups.get(usize_from(block.get() >> GROUP_SHIFT))?;
+    let slot = block.get() & SLOT_MASK;
+    Some(Stored {
+        offset: CompressedOffset::new(group.base.wrapping_add(u64::from(group.before(slot)))),
+        len: group.len(slot),
+    })
+}
+
+fn span(
+    layout: &Layout,
+    groups: &[Group],
+    first: BlockIndex,
+    last: BlockIndex,
+) -> Option<(CompressedOffset, Bytes)> {
+    if last < first {
+        return None;
+    }
+    let start = stored(layout, groups, first)?.offset;
+    let end = stored(layout, groups, last)?;
+    let len = end
+        .offset
+        .since(start)?
+        .checked_add(Bytes::new(u64::from(end.len)))?;
+    Some((start, len))
+}
+
+fn blocks<'a>(
+    layout: &Layout,
+    groups: &'a [Group],
+    first: BlockIndex,
+    last: BlockIndex,
+) -> Blocks<'a> {
+    let end = last.get().saturating_add(1).min(layout.block_count());
+    let offset = stored(layout, groups, first).map_or(0, |first| first.offset.get());
+    Blocks {
+        groups,
+        next: first.get(),
+        end,
+        offset,
+    }
+}
+
+/// Blocks of a ZFile in a row, see [`JumpTable::blocks`].
+#[derive(Clone, Debug)]
+pub struct Blocks<'a> {
+    groups: &'a [Group],
+    next: u32,
+    end: u32,
+    offset: u64,
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = (BlockIndex, Stored);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.end {
+            return None;
+        }
+        let block = BlockIndex::new(self.next);
+        let group = self.groups.get(usize_from(self.next >> GROUP_SHIFT))?;
+        let stored = Stored {
+            offset: CompressedOffset::new(self.offset),
+            len: group.len(self.next & SLOT_MASK),
+        };
+        self.next = self.next.wrapping_add(1);
+        self.offset = self.offset.wrapping_add(u64::from(stored.len));
+        Some((block, stored))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize_from(self.end.saturating_sub(self.next));
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Blocks<'_> {}
+impl FusedIterator for Blocks<'_> {}
