@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Function bodies for static inlines and macros of the kernel's headers, one
+ * call each; see helpers.h. What each may be called with is the wrapped
+ * function's own contract.
+ */
+#include "helpers.h"
+
+#include <linux/blkdev.h>
+#include <linux/slab.h>
+
+#define DM_MSG_PREFIX "overlaybd"
+
+#ifdef CONFIG_HIGHMEM
+#error "dm-overlaybd reaches the pages of a bio through the direct map"
+#endif
+
+bool dm_overlaybd_bio_is_read(const struct bio *bio)
+{
+	return bio_op(bio) == REQ_OP_READ;
+}
+
+/* The hints of the upper bio that are as true of the read made on its behalf. */
+blk_opf_t dm_overlaybd_lower_read_opf(const struct bio *upper)
+{
+	return REQ_OP_READ | (upper->bi_opf & (REQ_SYNC | REQ_META | REQ_PRIO |
+					       REQ_IDLE | REQ_RAHEAD));
+}
+
+void dm_overlaybd_bio_set_dev(struct bio *bio, struct block_device *bdev)
+{
+	bio_set_dev(bio, bdev);
+}
+
+/* The lower read is charged and scheduled as the upper bio would be. */
+void dm_overlaybd_bio_inherit(struct bio *lower, struct bio *upper)
+{
+	lower->bi_ioprio = upper->bi_ioprio;
+	bio_clone_blkg_association(lower, upper);
+}
+
+void *dm_overlaybd_bio_segment(const struct bio *bio,
+			       const struct bvec_iter *iter, unsigned int *len)
+{
+	struct bio_vec bv = mp_bvec_iter_bvec(bio->bi_io_vec, *iter);
+
+	*len = bv.bv_len;
+	return bvec_virt(&bv);
+}
+
+void dm_overlaybd_bio_advance_iter(const struct bio *bio,
+				   struct bvec_iter *iter, unsigned int bytes)
+{
+	bio_advance_iter(bio, iter, bytes);
+}
+
+void dm_overlaybd_zero_fill_bio(struct bio *bio)
+{
+	zero_fill_bio(bio);
+}
+
+sector_t dm_overlaybd_target_offset(const struct dm_target *ti, sector_t sector)
+{
+	return dm_target_offset(ti, sector);
+}
+
+u64 dm_overlaybd_bdev_bytes(struct block_device *bdev)
+{
+	return bdev_nr_bytes(bdev);
+}
+
+unsigned int dm_overlaybd_bdev_lbs(struct block_device *bdev)
+{
+	return bdev_logical_block_size(bdev);
+}
+
+/*
+ * For attempts that have something to fall back on: neither waits, nor dips
+ * into the reserves, nor warns.
+ */
+void *dm_overlaybd_kmalloc_nowait(size_t bytes)
+{
+	return kmalloc(bytes, GFP_NOWAIT | __GFP_NOWARN | __GFP_NORETRY |
+			      __GFP_NOMEMALLOC);
+}
+
+void dm_overlaybd_kfree(void *p)
+{
+	kfree(p);
+}
+
+mempool_t *dm_overlaybd_mempool_create(int min_nr, size_t bytes)
+{
+	return mempool_create_kmalloc_pool(min_nr, bytes);
+}
+
+void *dm_overlaybd_mempool_alloc(mempool_t *pool)
+{
+	return mempool_alloc(pool, GFP_NOIO);
+}
+
+struct workqueue_struct *dm_overlaybd_workqueue_create(void)
+{
+	return alloc_workqueue("dm-overlaybd",
+			       WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0);
+}
+
+void dm_overlaybd_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
+			     struct work_struct *work)
+{
+	return queue_work(wq, work);
+}
+
+void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
+{
+	flush_workqueue(wq);
+}
+
+void dm_overlaybd_log_error(const char *device, const char *target,
+			    const char *text, int len)
+{
+	DMERR("%s: %s: %.*s", device, target, len, text);
+}
+
+void dm_overlaybd_log_error_limited(const char *device, const char *target,
+				    const char *text, int len)
+{
+	DMERR_LIMIT("%s: %s: %.*s", device, target, len, text);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue limits a target may adjust in `io_hints`.
+
+use super::bindings;
+
+/// The limits of the device being made, stacked so far from the target's lower devices.
+pub(crate) struct QueueLimits<'a>(&'a mut bindings::queue_limits);
+
+impl<'a> QueueLimits<'a> {
+    pub(super) fn new(raw: &'a mut bindings::queue_limits) -> Self {
+        Self(raw)
+    }
+
+    /// Sets the smallest unit a bio may address, in bytes.
+    pub(crate) fn set_logical_block_size(&mut self, bytes: u32) {
+        self.0.logical_block_size = bytes;
+    }
+
+    /// Sets the unit the device really works in, in bytes, and with it the smallest read that
+    /// costs no more than it brings.
+    pub(crate) fn set_physical_block_size(&mut self, bytes: u32) {
+        self.0.physical_block_size = bytes;
+        self.0.io_min = bytes;
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads that are answered from other bytes of a lower device.
+//!
+//! The way of such a read: `map` calls [`Bio::read_through`], which submits one bio of our own to
+//! the lower device and returns; that bio's end queues work (or passes its error on); the work
+//! hands what was read to [`ReadThrough::transform`], which writes the data of the upper bio; the
+//! upper bio is ended. All it needs is allocated before the lower read is submitted: the state in
+//! device-mapper's per-bio data, the memory in a [`Buffer`] the target brings. Everything is given
+//! back before the upper bio is ended, since from then on the device may go away.
+
+use super::{
+    bindings,
+    bio::{
+        Bio,
+        Mapped,
+        Segments, //
+    },
+    buffer::Buffer,
+    device::LowerDevice,
+    target::{
+        PerBio,
+        Registered,
+        Target, //
+    },
+    workqueue::WorkQueue, //
+};
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+use kernel::prelude::*;
+use overlaybd_format::units::Sector;
+
+/// What was read does not yield the data asked for; the bio is to fail with an I/O error.
+///
+/// Whoever makes one has counted and logged what is wrong.
+pub(crate) struct Damaged;
+
+/// A target whose bios can be answered through [`Bio::read_through`].
+pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
+    /// What `map` has to tell `transform` about a bio.
+    type Request: Copy + Send;
+
+    /// Writes the data of a bio.
+    ///
+    /// `read` is what the lower device held, `scratch` the rest of the buffer, with arbitrary
+    /// content, and `out` the memory of the bio, all of which must be written. Runs on a
+    /// workqueue, for several bios of one target at once; must not wait for I/O.
+    fn transform(
+        &self,
+        request: Self::Request,
+        read: &[u8],
+        scratch: &mut [u8],
+        out: &mut Segments<'_>,
+    ) -> Result<(), Damaged>;
+}
+
+/// The state of one bio between `map` and its end, in device-mapper's per-bio data.
+///
+/// # Invariants
+///
+/// From the submission of `lower` to the end of `upper`: `upper` is a read we own; `ti` is live
+/// and its private data is a `T` of a registered type; `vec` describes the first `read` bytes of
+/// `buffer`. `work` is the first field.
+#[repr(C)]
+pub(crate) struct Pending<T: ReadThrough> {
+    work: bindings::work_struct,
+    lower: bindings::bio,
+    vec: bindings::bio_vec,
+    upper: NonNull<bindings::bio>,
+    ti: NonNull<bindings::dm_target>,
+    buffer: ManuallyDrop<Buffer>,
+    read: usize,
+    request: T::Request,
+}
+
+impl<T: ReadThrough> PerBio for Pending<T> {
+    type Shared = WorkQueue;
+    const SIZE: usize = {
+        // Per-bio data ends where a structure of pointers begins and is a multiple of its own
+        // alignment long, so this is what makes it aligned.
+        assert!(align_of::<Self>() <= align_of::<*const ()>());
+        size_of::<Self>()
+    };
+
+    fn new_shared() -> Result<WorkQueue> {
+        WorkQueue::new()
+    }
+
+    fn drain(queue: &WorkQueue) {
+        // All bios of the target have been ended, but the work that ended the last ones may not
+        // have returned yet.
+        queue.flush();
+    }
+}
+
+impl<T: ReadThrough> Bio<'_, T> {
+    /// Reads the first `bytes` bytes of `buffer` from the sector `at` of `device`, then has
+    /// [`ReadThrough::transform`] make the data of the bio of them.
+    ///
+    /// `bytes` must be a positive whole number of the device's logical blocks and no more than
+    /// the buffer holds; otherwise the bio is failed.
+    pub(crate) fn read_through(
+        self,
+        device: &LowerDevice,
+        at: Sector,
+        buffer: Buffer,
+        bytes: usize,
+        request: T::Request,
+    ) -> Mapped {
+        let Ok(len) = c_uint::try_from(bytes) else {
+            return self.kill();
+        };
+        if len == 0 || !device.unit().divides(u64::from(len)) || bytes > buffer.len() {
+            return self.kill();
+        }
+        let upper = self.as_ptr();
+        // SAFETY: The bio is in `map`, of a target whose per-bio data has been made this large.
+        let pending: *mut Pending<T> =
+            unsafe { bindings::dm_per_bio_data(upper.as_ptr(), Pending::<T>::SIZE) }.cast();
+        // SAFETY: Per-bio data is ours to write until the bio is ended, and large and aligned
+        // enough (see `SIZE`). The fields are written without reading what was there. The lower
+        // bio is initialised before it is used, gets one segment, the `bytes` bytes of `buffer`,
+        // which is kernel memory in the direct map, and is submitted once; from then on `pending`
+        // belongs to `lower_end_io`.
+        // INVARIANT: `upper` and `ti` come from a `Bio`, which owns the one and is given to the
+        // `map` of the other.
+        unsafe {
+            (&raw mut (*pending).upper).write(upper);
+            (&raw mut (*pending).ti).write(self.target());
+            (&raw mut (*pending).buffer).write(ManuallyDrop::new(buffer));
+            (&raw mut (*pending).read).write(bytes);
+            (&raw mut (*pending).request).write(request);
+            bindings::dm_overlaybd_init_work(&raw mut (*pending).work, Some(transform::<T>));
+
+            let lower = &raw mut (*pending).lower;
+            bindings::bio_init(
+                lower,
+                device.bdev(),
+                &raw mut (*pending).vec,
+                1,
+                bindings::dm_overlaybd_lower_read_opf(upper.as_ptr()),
+            );
+            let data = (*(&raw mut (*pending).buffer)).as_mut_ptr();
+            bindings::bio_add_virt_nofail(lower, data.cast(), len);
+            bindings::dm_overlaybd_bio_inherit(lower, upper.as_ptr());
+            (*lower).bi_iter.bi_sector = at.get();
+            (*lower).bi_end_io = Some(lower_end_io::<T>);
+            (*lower).bi_private = pending.cast();
+            bindings::submit_bio_noacct(lower);
+        }
+        Mapped::submitted()
+    }
+}
+
+/// The lower read has ended; may run in interrupt context.
+///
+/// # Safety
+///
+/// `lower` must be the lower bio of a submitted [`Pending`] of a `T`.
+unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
+    // SAFETY: `bi_private` is the `Pending`, and its invariant holds until the upper bio is ended.
+    unsafe {
+        let pending: *mut Pending<T> = (*lower).bi_private.cast();
+        let status = (*lower).bi_status;
+        bindings::bio_uninit(lower);
+        if status == 0 {
+            Registered::<T>::shared((*pending).ti).queue(&raw mut (*pending).work);
+        } else {
+            end(pending, status);
+        }
+    }
+}
+
+/// The work on a lower read that has succeeded.
+///
+/// # Safety
+///
+/// `work` must be the work of a [`Pending`] of a `T` whose lower bio has ended well.
+unsafe extern "C" fn transform<T: ReadThrough>(work: *mut bindings::work_struct) {
+    // `work` is the first field.
+    let pending: *mut Pending<T> = work.cast();
+    // SAFETY: By the invariant of `Pending`, `ti` is live and its private data is a `T`, of which
+    // only shared references exist; `upper` is ours, and ended only below; nobody else refers to
+    // the buffer, whose first `read` bytes the lower read has written.
+    unsafe {
+        let target = &*(*(*pending).ti.as_ptr()).private.cast::<T>();
+        let mut out = Segments::new((*pending).upper);
+        let buffer: &mut Buffer = &mut *(&raw mut (*pending).buffer).cast();
+        let (read, scratch) = buffer.split_at_mut((*pending).read);
+        let done = target.transform((*pending).request, read, scratch, &mut out);
+        let complete = done.is_ok() && out.remaining() == 0;
+        if complete {
+            end(pending, 0);
+        } else {
+            // Whoever ignores the error must not find half of the data, or what was in the pages
+            // before.
+            bindings::dm_overlaybd_zero_fill_bio((*pending).upper.as_ptr());
+            end(pending, bindings::DM_OVERLAYBD_BLK_STS_IOERR);
+        }
+    }
+}
+
+/// Gives back what a read held, then ends its bio with `status`.
+///
+/// # Safety
+///
+/// The invariant of `pending` must hold; it must not be used afterwards.
+unsafe fn end<T: ReadThrough>(pending: *mut Pending<T>, status: bindings::blk_status_t) {
+    // SAFETY: By the caller's promise the buffer is still there and `upper` is ours. Nothing of
+    // `pending`, nor of the target, is used once the bio is ended.
+    unsafe {
+        ManuallyDrop::drop(&mut *(&raw mut (*pending).buffer));
+        let upper = (*pending).upper.as_ptr();
+        (*upper).bi_status = status;
+        bindings::bio_endio(upper);
+    }
+}

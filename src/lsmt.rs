@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `lsmt_target <base device> <bytes> [<upper device> <bytes>]…`: a stack of layers as one device.
+//!
+//! `ctr` checks the layers, loads their indexes and merges them into one sorted array. `map` looks
+//! up the segment a bio begins in and passes the bio on to that layer's device, or answers it with
+//! zeros; what reaches beyond the segment comes again as a bio of its own. It allocates nothing
+//! and never waits.
+
+use crate::{
+    dm::{
+        Args,
+        Bio,
+        CtrError,
+        DeviceVisitor,
+        Features,
+        Mapped,
+        Setup,
+        StatusKind,
+        StatusText,
+        Target,
+        Unit, //
+    },
+    image::{
+        check_index_memory,
+        check_table_len,
+        Source, //
+    },
+};
+use core::{
+    fmt::{
+        self,
+        Write, //
+    },
+    ops::ControlFlow, //
+};
+use kernel::{
+    alloc::AllocError,
+    prelude::*, //
+};
+use overlaybd_format::{
+    lsmt::{
+        merge,
+        trailer_offset,
+        virtual_size,
+        Cursor,
+        IndexLoader,
+        Layer,
+        MergeError,
+        Run,
+        Segment,
+        SegmentMap,
+        MAX_LAYERS, //
+    },
+    units::{
+        Bytes,
+        Sector, //
+    },
+};
+
+/// A stack of layers on lower devices.
+pub(crate) struct Lsmt {
+    /// The layers, lowest first.
+    layers: KVec<Source>,
+    map: SegmentMap<KVVec<Segment>>,
+}
+
+/// A layer that has been checked, and its segments.
+struct Loaded {
+    layer: Layer,
+    segments: KVVec<Segment>,
+}
+
+impl Lsmt {
+    /// Reads and checks what says how a layer is laid out.
+    fn open_layer(setup: &Setup<'_>, source: &Source) -> Result<Layer, CtrError> {
+        let refuse = |fault| source.malformed(setup, &fault);
+        let trailer_at = trailer_offset(source.len).map_err(refuse)?;
+        let header = source.area(setup, c"Cannot read the layer header", Bytes::new(0))?;
+        let trailer = source.area(setup, c"Cannot read the layer trailer", trailer_at)?;
+        Layer::open(&header, &trailer, source.len).map_err(refuse)
+    }
+
+    /// Reads and checks the index of a layer.
+    fn load_index(
+        setup: &Setup<'_>,
+        source: &Source,
+        layer: &Layer,
+    ) -> Result<KVVec<Segment>, CtrError> {
+        let entries = usize::try_from(layer.index_entries()).unwrap_or(usize::MAX);
+        let storage = KVVec::from_elem(Segment::EMPTY, entries, GFP_KERNEL)?;
+        let refuse = |fault| source.malformed(setup, &fault);
+        let mut loader = IndexLoader::new(layer, storage).map_err(refuse)?;
+        source.index(
+            setup,
+            c"Cannot read the layer index",
+            layer.index_offset(),
+            layer.index_len(),
+            |piece| loader.push(piece),
+        )?;
+        let (mut segments, live) = loader.finish().map_err(refuse)?;
+        segments.truncate(live);
+        Ok(segments)
+    }
+
+    /// Opens the layers one by one, within the memory that their indexes may take.
+    fn load(setup: &Setup<'_>, sources: &[Source]) -> Result<KVec<Loaded>, CtrError> {
+        let mut loaded = KVec::with_capacity(sources.len(), GFP_KERNEL)?;
+        let mut memory: u64 = 0;
+        for source in sources {
+            let layer = Self::open_layer(setup, source)?;
+            memory = memory.saturating_add(layer.index_len().get());
+            check_index_memory(setup, memory)?;
+            let segments = Self::load_index(setup, source, &layer)?;
+            loaded.push(Loaded { layer, segments }, GFP_KERNEL)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Merges the segments of all layers: counts them first, so that the result takes no more
+    /// memory than it needs.
+    fn merge(setup: &Setup<'_>, loaded: &[Loaded]) -> Result<KVVec<Segment>, CtrError> {
+        let mut layers = KVec::with_capacity(loaded.len(), GFP_KERNEL)?;
+        for layer in loaded {
+            layers.push(layer.segments.as_slice(), GFP_KERNEL)?;
+        }
+        let mut cursors = KVec::from_elem(Cursor::EMPTY, layers.len(), GFP_KERNEL)?;
+        let refuse = |error: MergeError<AllocError>| match error {
+            MergeError::Sink(error) => CtrError::from(error),
+            other => setup.refuse(
+                c"Layers cannot be merged",
+                EINVAL,
+                format_args!("merging the layers failed: {other:?}"),
+            ),
+        };
+        let mut count: usize = 0;
+        merge(&layers, &mut cursors, |_| {
+            count += 1;
+            Ok(())
+        })
+        .map_err(refuse)?;
+        check_index_memory(setup, count as u64 * size_of::<Segment>() as u64)?;
+        let mut merged = KVVec::with_capacity(count, GFP_KERNEL)?;
+        merge(&layers, &mut cursors, |segment| {
+            merged.push(segment, GFP_KERNEL)
+        })
+        .map_err(refuse)?;
+        Ok(merged)
+    }
+
+    /// Refuses segments that a device with larger blocks cannot be asked for.
+    fn check_alignment(
+        setup: &Setup<'_>,
+        layers: &[Source],
+        merged: &[Segment],
+    ) -> Result<(), CtrError> {
+        let unit = |source: &Source| source.device.unit();
+        let largest = layers.iter().map(unit).max().unwrap_or(Unit::SECTOR);
+        if largest == Unit::SECTOR {
+            return Ok(());
+        }
+        // Bios to the stack are then multiples of the largest unit, and so is every part of them
+        // if all borders between segments are; where data lies counts in the device's own unit.
+        let divides =
+            |unit: Unit, at: Sector| at.to_bytes().is_some_and(|at| unit.divides(at.get()));
+        let misaligned = |segment: &&Segment| {
+            let own = layers
+                .get(usize::from(segment.layer()))
+                .map_or(largest, unit);
+            !divides(largest, segment.start())
+                || !divides(largest, segment.end())
+                || !(segment.zeroed() || divides(own, segment.source()))
+        };
+        match merged.iter().find(misaligned) {
+            None => Ok(()),
+            Some(segment) => Err(setup.refuse(
+                c"Segments are not aligned to the device's logical blocks",
+                EINVAL,
+                format_args!(
+                    "the segment at sector {} does not fit logical blocks of {} bytes",
+                    segment.start(),
+                    largest.get()
+                ),
+            )),
+        }
+    }
+}
+
+#[vtable]
+impl Target for Lsmt {
+    const NAME: &'static CStr = c"lsmt_target";
+    const VERSION: [c_uint; 3] = [1, 0, 0];
+    const FEATURES: Features = Features::NOWAIT;
+    type Io = ();
+
+    fn ctr(setup: &mut Setup<'_>, mut args: Args<'_>) -> Result<Self, CtrError> {
+        let words = args.remaining();
+        if words == 0 || words % 2 != 0 {
+            return Err(setup.refuse(
+                c"Invalid argument count",
+                EINVAL,
+                format_args!("{words} arguments instead of pairs of <device> <bytes>"),
+            ));
+        }
+        let count = words / 2;
+        if count > MAX_LAYERS {
+            return Err(setup.refuse(
+                c"Too many layers",
+                EINVAL,
+                format_args!("{count} layers, there may be {MAX_LAYERS}"),
+            ));
+        }
+        let mut layers = KVec::with_capacity(count, GFP_KERNEL)?;
+        while args.remaining() > 0 {
+            layers.push(Source::from_args(setup, &mut args)?, GFP_KERNEL)?;
+        }
+        let loaded = Self::load(setup, &layers)?;
+        let size = virtual_size(loaded.iter().map(|loaded| loaded.layer.virtual_size()));
+        check_table_len(setup, size.whole_sectors())?;
+        let merged = Self::merge(setup, &loaded)?;
+        Self::check_alignment(setup, &layers, &merged)?;
+        Ok(Self {
+            layers,
+            map: SegmentMap::new(merged),
+        })
+    }
+
+    fn map(&self, mut bio: Bio<'_, Self>) -> Mapped {
+        if !bio.is_read() {
+            return bio.kill();
+        }
+        match self.map.lookup(bio.sector()) {
+            Run::Data { layer, source, len } => {
+                let Some(layer) = self.layers.get(usize::from(layer)) else {
+                    return bio.kill();
+                };
+                bio.accept(len);
+                bio.remap(&layer.device, source)
+            }
+            Run::Zero { len } => {
+                bio.accept(len);
+                bio.zero()
+            }
+        }
+    }
+
+    fn status(&self, kind: StatusKind, text: &mut StatusText<'_>) -> fmt::Result {
+        match kind {
+            StatusKind::Info => write!(
+                text,
+                "layers {} segments {} index_bytes {}",
+                self.layers.len(),
+                self.map.len(),
+                self.map.len() * size_of::<Segment>(),
+            ),
+            StatusKind::Table => {
+                for (i, Source { device, len }) in self.layers.iter().enumerate() {
+                    let space = if i == 0 { "" } else { " " };
+                    write!(text, "{space}{device} {len}")?;
+                }
+                Ok(())
+            }
+            StatusKind::Ima => {
+                text.target_name::<Self>()?;
+                write!(text, ",layers={}", self.layers.len())?;
+                for (i, Source { device, len }) in self.layers.iter().enumerate() {
+                    write!(text, ",device_name_{i}={device},bytes_{i}={len}")?;
+                }
+                text.write_str(";")
+            }
+        }
+    }
+
+    fn iterate_devices(&self, visitor: &mut DeviceVisitor<'_>) -> ControlFlow<()> {
+        for Source { device, len } in &self.layers {
+            visitor.visit(device, Sector::new(0), len.sectors_needed())?;
+        }
+        ControlFlow::Continue(())
+    }
+}

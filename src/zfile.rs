@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `zfile_target <device> <zfile bytes>`: a ZFile as the block device of its decompressed content.
+//!
+//! `ctr` checks the ZFile and loads its jump table. `map` looks up where the blocks of a read are
+//! stored and has them read in one piece; [`Zfile::transform`] decompresses them into the bio.
+//! Nothing is cached: what is read again is decompressed again.
+
+use crate::{
+    dm::{
+        crc32c,
+        Args,
+        Bio,
+        BufferPool,
+        CtrError,
+        Damaged,
+        DeviceVisitor,
+        Features,
+        Log,
+        Mapped,
+        Pending,
+        QueueLimits,
+        ReadThrough,
+        Segments,
+        Setup,
+        StatusKind,
+        StatusText,
+        Target,
+        Unit, //
+    },
+    image::{
+        check_index_memory,
+        check_table_len,
+        Source, //
+    },
+};
+use core::{
+    fmt::{
+        self,
+        Write, //
+    },
+    ops::ControlFlow, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+use overlaybd_format::{
+    units::{
+        BlockIndex,
+        Bytes,
+        CompressedOffset,
+        ContentOffset,
+        Sector,
+        Sectors,
+        SECTOR_SIZE, //
+    },
+    zfile::{
+        decode,
+        groups_needed,
+        open,
+        Algorithm,
+        BlockError,
+        Group,
+        JumpTable,
+        JumpTableBuilder,
+        Layout,
+        Lz4,
+        Opening,
+        Stored, //
+    },
+};
+
+/// The longest read answered in one piece, in sectors: 256 KiB. Longer ones are split, so that all
+/// CPUs decompress them; it is four of the largest blocks.
+const MAX_IO_SECTORS: u32 = 512;
+
+/// A ZFile on a lower device.
+pub(crate) struct Zfile {
+    source: Source,
+    table: JumpTable<KVVec<Group>>,
+    buffers: Arc<BufferPool>,
+    /// The unit that the lower device is read in.
+    unit: Unit,
+    failures: Failures,
+    log: Log,
+}
+
+/// What `map` tells `transform` about a bio.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    /// The first byte of content asked for.
+    start: ContentOffset,
+    /// Where in the ZFile the bytes read begin.
+    read_from: CompressedOffset,
+}
+
+/// What has to be read of the lower device for a bio.
+struct Extent {
+    /// The first sector.
+    sector: Sector,
+    /// How many bytes, a whole number of the device's units.
+    bytes: usize,
+    /// Whether it is a single block, so that no less can be read.
+    single: bool,
+}
+
+/// Blocks that could not be read, by kind, since the target was made.
+struct Failures {
+    crc: Atomic<u64>,
+    decompress: Atomic<u64>,
+}
+
+impl Zfile {
+    /// Reads and checks what says how the ZFile is laid out.
+    fn open_layout(setup: &Setup<'_>, source: &Source) -> Result<Layout, CtrError> {
+        const HEADER: &CStr = c"Cannot read the ZFile header";
+        const TRAILER: &CStr = c"Cannot read the ZFile trailer";
+        let refuse = |fault| source.malformed(setup, &fault);
+        let header = source.area(setup, HEADER, Bytes::new(0))?;
+        let layout = match open(&header, source.len, crc32c).map_err(refuse)? {
+            Opening::Complete(layout) => layout,
+            Opening::NeedsTrailer(pending) => {
+                let at = Bytes::new(pending.offset().get());
+                let trailer = source.area(setup, TRAILER, at)?;
+                pending.finish(&trailer, crc32c).map_err(refuse)?
+            }
+        };
+        match layout.algorithm() {
+            Algorithm::Lz4 => Ok(layout),
+            other => Err(setup.refuse(
+                c"ZFile: compression algorithm not supported",
+                EOPNOTSUPP,
+                format_args!("{}: compressed with {other:?}", source.device),
+            )),
+        }
+    }
+
+    /// Reads and checks where the blocks are stored.
+    fn load_table(
+        setup: &Setup<'_>,
+        source: &Source,
+        layout: Layout,
+    ) -> Result<JumpTable<KVVec<Group>>, CtrError> {
+        let groups = groups_needed(layout.block_count());
+        check_index_memory(setup, groups as u64 * size_of::<Group>() as u64)?;
+        let groups = KVVec::from_elem(Group::EMPTY, groups, GFP_KERNEL)?;
+        let refuse = |fault| source.malformed(setup, &fault);
+        let mut builder = JumpTableBuilder::new(layout, groups, crc32c).map_err(refuse)?;
+        source.index(
+            setup,
+            c"Cannot read the ZFile index",
+            Bytes::new(layout.index_offset().get()),
+            layout.index_len(),
+            |piece| builder.push(piece),
+        )?;
+        builder.finish().map_err(refuse)
+    }
+
+    /// How much of the content a target can show: the last sector may be filled up with zeros.
+    fn content_sectors(&self) -> Sectors {
+        self.table.layout().content_len().sectors_needed()
+    }
+
+    /// The first and the last block of the `len` bytes of content from `start` on, as far as there
+    /// is content.
+    fn blocks_of(&self, start: ContentOffset, len: Bytes) -> Option<(BlockIndex, BlockIndex)> {
+        let layout = self.table.layout();
+        let end = start.get().checked_add(len.get())?;
+        let last = end.min(layout.content_len().get()).checked_sub(1)?;
+        if last < start.get() {
+            return None;
+        }
+        let (first, _) = layout.block_size().of(start)?;
+        let (last, _) = layout.block_size().of(ContentOffset::new(last))?;
+        Some((first, last))
+    }
+
+    /// What has to be read for `len` bytes of content from `start` on, and how to use it.
+    fn plan(&self, start: ContentOffset, len: Bytes) -> Option<(Extent, Request)> {
+        let (first, last) = self.blocks_of(start, len)?;
+        let (offset, stored) = self.table.span(first, last)?;
+        let from = self.unit.floor(offset.get());
+        let to = self.unit.ceil(offset.checked_add(stored)?.get())?;
+        let extent = Extent {
+            sector: Sector::new(from / SECTOR_SIZE),
+            bytes: usize::try_from(to.checked_sub(from)?).ok()?,
+            single: first == last,
+        };
+        let request = Request {
+            start,
+            read_from: CompressedOffset::new(from),
+        };
+        Some((extent, request))
+    }
+
+    /// The largest memory that reading one block takes: the block as stored, wherever it lies in
+    /// the units of the device, and its content.
+    fn memory_of_one_block(layout: &Layout, unit: Unit) -> usize {
+        // What is stored may begin at the end of one unit and end at the beginning of another.
+        let stored = u64::from(layout.max_stored_len()) + 2 * unit.get();
+        stored as usize + layout.block_size().to_usize()
+    }
+
+    /// Half as many sectors as `sectors`, ending where a block does if that leaves any: what is
+    /// read of a block is then read once.
+    fn shorter(&self, start: ContentOffset, sectors: Sectors) -> Option<Sectors> {
+        let size = self.table.layout().block_size();
+        let half = Sectors::new(sectors.get() / 2).to_bytes()?;
+        let (first, _) = size.of(start)?;
+        let (last, _) = size.of(start.checked_add(half)?)?;
+        // At least up to the end of the first block.
+        let end = size.start_of(last.max(first.next()?));
+        Some(end.since(start)?.whole_sectors())
+    }
+
+    /// Decompresses one block into `out`, as long as the block's content.
+    fn decode(&self, block: BlockIndex, stored: &[u8], out: &mut [u8]) -> Result<(), Damaged> {
+        decode(self.table.layout(), block, stored, out, crc32c, &mut Lz4).map_err(|error| {
+            let kind = match error {
+                BlockError::Crc { .. } => &self.failures.crc,
+                _ => &self.failures.decompress,
+            };
+            kind.fetch_add(1, Relaxed);
+            self.log
+                .error_limited(format_args!("{}: {error}", self.source.device));
+            Damaged
+        })
+    }
+
+    /// The bytes of one block in what was read.
+    fn stored<'a>(&self, request: Request, stored: Stored, read: &'a [u8]) -> Option<&'a [u8]> {
+        let at = stored.offset.since(request.read_from)?.get();
+        let at = usize::try_from(at).ok()?;
+        let end = at.checked_add(usize::try_from(stored.len).ok()?)?;
+        read.get(at..end)
+    }
+}
+
+#[vtable]
+impl Target for Zfile {
+    const NAME: &'static CStr = c"zfile_target";
+    const VERSION: [c_uint; 3] = [1, 0, 0];
+    // `map` may wait for memory.
+    const FEATURES: Features = Features::NONE;
+    type Io = Pending<Self>;
+
+    fn ctr(setup: &mut Setup<'_>, mut args: Args<'_>) -> Result<Self, CtrError> {
+        if args.remaining() != 2 {
+            return Err(setup.refuse(
+                c"Invalid argument count",
+                EINVAL,
+                format_args!(
+                    "{} arguments instead of <device> <zfile bytes>",
+                    args.remaining()
+                ),
+            ));
+        }
+        let source = Source::from_args(setup, &mut args)?;
+        let layout = Self::open_layout(setup, &source)?;
+        let table = Self::load_table(setup, &source, layout)?;
+        let unit = source.device.unit();
+        let buffers =
+            BufferPool::new(Self::memory_of_one_block(&layout, unit)).map_err(|errno| {
+                setup.refuse(
+                    c"Cannot allocate buffers",
+                    errno,
+                    format_args!("{}: no memory for buffers", source.device),
+                )
+            })?;
+        let zfile = Self {
+            source,
+            table,
+            buffers,
+            unit,
+            failures: Failures {
+                crc: Atomic::new(0),
+                decompress: Atomic::new(0),
+            },
+            log: setup.log(),
+        };
+        check_table_len(setup, zfile.content_sectors())?;
+        setup.set_max_io_len(MAX_IO_SECTORS);
+        Ok(zfile)
+    }
+
+    fn map(&self, mut bio: Bio<'_, Self>) -> Mapped {
+        if !bio.is_read() {
+            return bio.kill();
+        }
+        let Some(start) = bio
+            .sector()
+            .to_bytes()
+            .map(|at| ContentOffset::new(at.get()))
+        else {
+            return bio.kill();
+        };
+        loop {
+            let sectors = bio.sectors();
+            let Some((extent, request)) = sectors.to_bytes().and_then(|len| self.plan(start, len))
+            else {
+                return bio.kill();
+            };
+            let buffer = if extent.single {
+                self.buffers.alloc_unit()
+            } else {
+                let scratch = self.table.layout().block_size().to_usize();
+                self.buffers.try_alloc(extent.bytes + scratch)
+            };
+            if let Some(buffer) = buffer {
+                let device = &self.source.device;
+                return bio.read_through(device, extent.sector, buffer, extent.bytes, request);
+            }
+            // Memory is short, or in too small pieces: do with less of it. A single block is
+            // served from the reserve.
+            match self.shorter(start, sectors) {
+                Some(fewer) if fewer < sectors => bio.accept(fewer),
+                _ => return bio.kill(),
+            }
+        }
+    }
+
+    fn status(&self, kind: StatusKind, text: &mut StatusText<'_>) -> fmt::Result {
+        let Source { device, len } = &self.source;
+        let layout = self.table.layout();
+        match kind {
+            StatusKind::Info => write!(
+                text,
+                "lz4 {} {} blocks {} index_bytes {} crc_errors {} decompress_errors {}",
+                layout.block_size(),
+                if layout.verify() {
+                    "verify"
+                } else {
+                    "noverify"
+                },
+                layout.block_count(),
+                self.table.memory_bytes(),
+                self.failures.crc.load(Relaxed),
+                self.failures.decompress.load(Relaxed),
+            ),
+            StatusKind::Table => write!(text, "{device} {len}"),
+            StatusKind::Ima => {
+                text.target_name::<Self>()?;
+                write!(text, ",device_name={device},zfile_bytes={len};")
+            }
+        }
+    }
+
+    fn iterate_devices(&self, visitor: &mut DeviceVisitor<'_>) -> ControlFlow<()> {
+        let Source { device, len } = &self.source;
+        visitor.visit(device, Sector::new(0), len.sectors_needed())
+    }
+
+    fn io_hints(&self, limits: &mut QueueLimits<'_>) {
+        // Blocks are decompressed whole, but any sector of them can be handed out, whatever the
+        // lower device's own unit is: layers above are made of 512-byte sectors.
+        limits.set_logical_block_size(SECTOR_SIZE as u32);
+        limits.set_physical_block_size(self.table.layout().block_size().get());
+    }
+}
+
+impl ReadThrough for Zfile {
+    type Request = Request;
+
+    fn transform(
+        &self,
+        request: Request,
+        read: &[u8],
+        scratch: &mut [u8],
+        out: &mut Segments<'_>,
+    ) -> Result<(), Damaged> {
+        let layout = self.table.layout();
+        let wanted = Bytes::new(out.remaining() as u64);
+        let (first, last) = self.blocks_of(request.start, wanted).ok_or(Damaged)?;
+        // Only the first block may be needed from the middle on.
+        let (_, mut skip) = layout.block_size().of(request.start).ok_or(Damaged)?;
+        for (block, stored) in self.table.blocks(first, last) {
+            let stored = self.stored(request, stored, read).ok_or(Damaged)?;
+            let len = layout.block_len(block).ok_or(Damaged)?;
+            let end = len.min(skip + out.remaining());
+            if (skip, end) == (0, len) {
+                if let Some(done) = out.fill(len, |content| self.decode(block, stored, content)) {
+                    done?;
+                    continue;
+                }
+            }
+            let content = scratch.get_mut(..len).ok_or(Damaged)?;
+            self.decode(block, stored, content)?;
+            out.write(content.get(skip..end).ok_or(Damaged)?);
+            skip = 0;
+        }
+        // The content may end within its last sector; the rest of that one is zeros.
+        if out.remaining() < SECTOR_SIZE as usize && last.get() + 1 == layout.block_count() {
+            out.zero_rest();
+        }
+        Ok(())
+    }
+}
