@@ -24,6 +24,8 @@ mod layer;
 mod map;
 mod merge;
 mod segment;
+#[cfg(test)]
+mod testing;
 
 pub use error::OpenError;
 pub use index::IndexLoader;

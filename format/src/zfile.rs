@@ -75,6 +75,8 @@ mod error;
 mod jump_table;
 mod layout;
 mod lz4;
+#[cfg(test)]
+mod testing;
 
 pub use area::AREA_LEN;
 pub use block::{decode, BlockError, Decompress};

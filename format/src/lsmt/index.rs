@@ -175,3 +175,180 @@ fn has_source_in(segment: Segment, data_end: Sector) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsmt::testing::{data, entry, layer};
+    use crate::units::Sectors;
+    use std::vec;
+    use std::vec::Vec;
+
+    const PADDING: [u8; 16] = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+
+    /// Loads an index of a layer whose data ends at sector 100.
+    fn load(entries: &[[u8; 16]]) -> Result<Vec<Segment>, OpenError> {
+        let layer = layer(100 * 512, entries.len() as u64);
+        let memory = vec![Segment::EMPTY; entries.len()];
+        let mut loader = IndexLoader::new(&layer, memory)?;
+        loader.push(&entries.concat())?;
+        let (mut segments, live) = loader.finish()?;
+        segments.truncate(live);
+        Ok(segments)
+    }
+
+    #[test]
+    fn padding_empty_entries_and_tags_go() {
+        let segments = load(&[
+            PADDING,
+            entry(0, 10, 8, false, 77),
+            PADDING,
+            entry(10, 0, 9, false, 0),
+            entry(10, 5, 50, true, 255),
+            PADDING,
+        ])
+        .unwrap();
+        let zeroed = Segment::from_entry(&entry(10, 5, 50, true, 0)).unwrap();
+        assert_eq!(segments, [data(0, 10, 8), zeroed]);
+        assert_eq!(load(&[]).unwrap(), []);
+        assert_eq!(load(&[PADDING; 256]).unwrap(), []);
+    }
+
+    #[test]
+    fn any_pieces() {
+        let entries: Vec<_> = (0..40)
+            .map(|i| entry(i * 3, 2, 8 + i, i % 5 == 0, i))
+            .collect();
+        let whole = load(&entries).unwrap();
+        for piece in [1, 3, 15, 16, 17, 33, 512] {
+            let memory = vec![Segment::EMPTY; 40];
+            let mut loader = IndexLoader::new(&layer(100 * 512, 40), memory).unwrap();
+            for chunk in entries.concat().chunks(piece) {
+                loader.push(chunk).unwrap();
+            }
+            assert_eq!(loader.finish().unwrap(), (whole.clone(), 40));
+        }
+    }
+
+    #[test]
+    fn order() {
+        let error = |entry, start, previous_end| {
+            Err(OpenError::EntryOrder {
+                entry,
+                start: Sector::new(start),
+                previous_end: Sector::new(previous_end),
+            })
+        };
+        // Swapped; overlapping by one; the same one twice, with padding between.
+        assert_eq!(
+            load(&[entry(10, 5, 8, false, 0), entry(0, 5, 8, false, 0)]),
+            error(1, 0, 15)
+        );
+        assert_eq!(
+            load(&[entry(0, 5, 8, false, 0), entry(4, 5, 8, false, 0)]),
+            error(1, 4, 5)
+        );
+        let twice = entry(7, 5, 8, false, 0);
+        assert_eq!(load(&[twice, PADDING, twice]), error(2, 7, 12));
+        // Entries of no sectors are dropped, but they have a place in the order.
+        assert_eq!(
+            load(&[entry(10, 0, 9, false, 0), entry(0, 5, 8, false, 0)]),
+            error(1, 0, 10)
+        );
+        // An end behind the limit is compared as it is, and nothing can follow it.
+        let last = (1 << 50) - 2;
+        let segments = load(&[entry(last, 50, 8, false, 0)]).unwrap();
+        assert_eq!(segments, [data(last, 2, 8)]);
+        assert_eq!(
+            load(&[entry(last, 50, 8, false, 0), entry(last, 1, 8, false, 0)]),
+            error(1, last, last + 50)
+        );
+    }
+
+    #[test]
+    fn source() {
+        let bad = |len: u64, source: u64, zeroed| {
+            assert_eq!(
+                load(&[PADDING, entry(0, len, source, zeroed, 0)]),
+                Err(OpenError::EntrySource {
+                    entry: 1,
+                    source: Sector::new(source),
+                    len: Sectors::new(len),
+                    limit: Sector::new(100)
+                })
+            );
+        };
+        let good = |len: u64, source: u64, zeroed| {
+            let segments = load(&[entry(0, len, source, zeroed, 0)]).unwrap();
+            assert_eq!(segments.len(), usize::from(len != 0));
+        };
+        let far = (1 << 55) - 1;
+        for (len, source) in [(1, 7), (1, 0), (1, 100), (2, 99), (93, 8), (1, far)] {
+            bad(len, source, false);
+        }
+        for (len, source) in [(1, 8), (1, 99), (92, 8)] {
+            good(len, source, false);
+        }
+        // No sectors: the first place of data is none.
+        bad(0, 8, false);
+        bad(0, 100, false);
+        good(0, 9, false);
+        good(0, 99, false);
+        // Zeroed: anywhere up to the end of the data, whatever the length.
+        for source in [0, 7, 101, far] {
+            bad(50, source, true);
+        }
+        for source in [8, 100] {
+            good(16_383, source, true);
+            good(0, source, true);
+        }
+    }
+
+    #[test]
+    fn data_ends_where_it_can_at_most() {
+        // The largest index offset there is gives a limit of 55 bits, and no sum overflows.
+        let layer = layer(u64::MAX - 16 - 4096, 1);
+        let mut loader = IndexLoader::new(&layer, vec![Segment::EMPTY; 1]).unwrap();
+        let source = (1 << 55) - 1;
+        let error = loader.push(&entry(0, 16_383, source, false, 0));
+        assert!(matches!(error, Err(OpenError::EntrySource { .. })));
+    }
+
+    #[test]
+    fn incomplete_and_surplus() {
+        let layer = layer(100 * 512, 3);
+        let start = || IndexLoader::new(&layer, vec![Segment::EMPTY; 3]).unwrap();
+        let mut loader = start();
+        loader.push(&[PADDING; 2].concat()).unwrap();
+        loader.push(&[0; 15]).unwrap();
+        assert_eq!(
+            loader.finish().unwrap_err(),
+            OpenError::IndexIncomplete {
+                entries: 2,
+                expected: 3
+            }
+        );
+        let surplus = OpenError::IndexSurplus { expected: 3 };
+        let mut loader = start();
+        assert_eq!(loader.push(&[PADDING; 4].concat()).unwrap_err(), surplus);
+        let mut loader = start();
+        loader.push(&[PADDING; 3].concat()).unwrap();
+        loader.push(&[0]).unwrap();
+        assert_eq!(loader.finish().unwrap_err(), surplus);
+    }
+
+    #[test]
+    fn memory() {
+        let error = IndexLoader::new(&layer(8192, 3), vec![Segment::EMPTY; 2]).unwrap_err();
+        assert_eq!(
+            error,
+            OpenError::Memory {
+                segments: 2,
+                needed: 3
+            }
+        );
+        assert_eq!(error.kind(), crate::ErrorKind::TooLarge);
+    }
+}

@@ -120,3 +120,57 @@ fn lookup(segments: &[Segment], sector: Sector) -> Run {
         .unwrap_or(Sectors::new(u64::MAX));
     Run::Zero { len }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsmt::testing::{data, zeros};
+
+    fn zero(len: u64) -> Run {
+        Run::Zero {
+            len: Sectors::new(len),
+        }
+    }
+
+    #[test]
+    fn lookups() {
+        let segments = [
+            data(10, 5, 100).with_layer(2),
+            zeros(15, 5),
+            data(30, 1, 8),
+            zeros(31, 4),
+        ];
+        let map = SegmentMap::new(&segments[..]);
+        assert_eq!(map.len(), 4);
+        assert!(!map.is_empty());
+        assert_eq!(map.segments(), segments);
+        let at = |sector| map.lookup(Sector::new(sector));
+        assert_eq!(at(0), zero(10));
+        assert_eq!(at(9), zero(1));
+        for within in 0..5 {
+            assert_eq!(
+                at(10 + within),
+                Run::Data {
+                    layer: 2,
+                    source: Sector::new(100 + within),
+                    len: Sectors::new(5 - within)
+                }
+            );
+        }
+        // A zeroed segment and the hole behind it are one run.
+        assert_eq!(at(15), zero(15));
+        assert_eq!(at(20), zero(10));
+        assert_eq!(at(30).len(), Sectors::new(1));
+        assert_eq!(at(31), zero(u64::MAX));
+        assert_eq!(at(35), zero(u64::MAX));
+        assert_eq!(at(u64::MAX), zero(u64::MAX));
+    }
+
+    #[test]
+    fn an_empty_map_is_zero() {
+        let map = SegmentMap::new(&[][..]);
+        assert!(map.is_empty());
+        assert_eq!(map.lookup(Sector::new(7)), zero(u64::MAX));
+        assert!(!map.lookup(Sector::new(7)).is_empty());
+    }
+}

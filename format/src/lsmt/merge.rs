@@ -14,6 +14,7 @@
 //! 2i + 1; layer i of n is leaf n + i. That holds for any n, not only for powers of two.
 
 use super::segment::Segment;
+use crate::convert::low_u8;
 use core::fmt;
 use core::ops::Deref;
 
@@ -124,7 +125,7 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
         if place >= EXHAUSTED {
             return Ok(());
         }
-        let layer = crate::convert::low_u8(winner);
+        let layer = low_u8(winner);
         let index = usize::from(layer);
         let (Some(segments), Some(cursor)) = (layers.get(index), cursors.get_mut(index)) else {
             return Ok(());
@@ -274,9 +275,186 @@ impl LayerSet {
         for (index, word) in (0u8..4).zip(self.0).rev() {
             if word != 0 {
                 let bit = 63u32.wrapping_sub(word.leading_zeros());
-                return Some(index << 6 | crate::convert::low_u8(u64::from(bit)));
+                return Some(index << 6 | low_u8(u64::from(bit)));
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsmt::testing::{data, zeros};
+    use std::string::ToString;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn merged(layers: &[&[Segment]]) -> Vec<Segment> {
+        // Cursors of any content.
+        let dirty = Cursor { loser: 3, next: 9 };
+        let mut scratch = vec![dirty; layers.len()];
+        let mut result = Vec::new();
+        merge(layers, &mut scratch, |segment| {
+            result.push(segment);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+        result
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert_eq!(merged(&[]), []);
+        assert_eq!(merged(&[&[]]), []);
+        assert_eq!(merged(&[&[], &[], &[]]), []);
+    }
+
+    #[test]
+    fn one_layer_stays_as_it_is() {
+        let layer = [data(0, 5, 8), data(5, 5, 13), zeros(20, 3), data(40, 1, 9)];
+        assert_eq!(merged(&[&layer]), layer);
+        let second = layer.map(|segment| segment.with_layer(1));
+        assert_eq!(merged(&[&[], &layer]), second);
+        assert_eq!(merged(&[&layer, &[]]), layer);
+    }
+
+    #[test]
+    fn upper_splits_lower() {
+        assert_eq!(
+            merged(&[&[data(0, 100, 8)], &[data(40, 10, 8), zeros(60, 1)]]),
+            [
+                data(0, 40, 8),
+                data(40, 10, 8).with_layer(1),
+                data(50, 10, 58),
+                zeros(60, 1).with_layer(1),
+                data(61, 39, 69),
+            ]
+        );
+    }
+
+    #[test]
+    fn lower_shows_through_holes_only() {
+        assert_eq!(
+            merged(&[
+                &[data(0, 10, 8), data(10, 10, 50)],
+                &[data(5, 10, 8)],
+                &[data(0, 7, 8), zeros(14, 2)]
+            ]),
+            [
+                data(0, 7, 8).with_layer(2),
+                data(7, 7, 10).with_layer(1),
+                zeros(14, 2).with_layer(2),
+                data(16, 4, 56),
+            ]
+        );
+    }
+
+    #[test]
+    fn neighbours_hide_without_a_gap() {
+        // Two layers above take turns, two segments of one layer meet: below nothing shows.
+        assert_eq!(
+            merged(&[
+                &[data(0, 40, 8)],
+                &[data(10, 10, 8)],
+                &[data(0, 10, 8), data(20, 5, 8), data(25, 15, 8)]
+            ]),
+            [
+                data(0, 10, 8).with_layer(2),
+                data(10, 10, 8).with_layer(1),
+                data(20, 5, 8).with_layer(2),
+                data(25, 15, 8).with_layer(2),
+            ]
+        );
+    }
+
+    #[test]
+    fn neighbours_are_not_joined() {
+        let layer = [data(0, 5, 8), data(5, 5, 13)];
+        assert_eq!(merged(&[&layer]).len(), 2);
+    }
+
+    #[test]
+    fn to_the_last_sector_there_is() {
+        let last = (1 << 50) - 10;
+        assert_eq!(
+            merged(&[&[data(last, 10, 8)], &[data(last + 5, 5, 8)]]),
+            [data(last, 5, 8), data(last + 5, 5, 8).with_layer(1)]
+        );
+    }
+
+    #[test]
+    fn every_number_of_layers() {
+        // Layer i covers sectors i to 255: of each the end shows that no layer above has.
+        for count in 1..=MAX_LAYERS {
+            let layers: Vec<Vec<Segment>> = (0..count as u64)
+                .map(|i| vec![data(i, 256 - i, 8)])
+                .collect();
+            let layers: Vec<&[Segment]> = layers.iter().map(Vec::as_slice).collect();
+            let result = merged(&layers);
+            assert_eq!(result.len(), count);
+            for (index, segment) in (0u8..=254).zip(&result) {
+                assert_eq!(segment.layer(), index);
+                assert_eq!(segment.start().get(), u64::from(index));
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_layers() {
+        let layers = vec![&[][..]; 256];
+        let result = merge(&layers, &mut [Cursor::EMPTY; 256], |_| Ok::<(), ()>(()));
+        assert_eq!(result, Err(MergeError::TooManyLayers { layers: 256 }));
+    }
+
+    #[test]
+    fn too_few_cursors() {
+        let layers = vec![&[][..]; 3];
+        let result = merge(&layers, &mut [Cursor::EMPTY; 2], |_| Ok::<(), ()>(()));
+        assert_eq!(
+            result,
+            Err(MergeError::Scratch {
+                cursors: 2,
+                layers: 3
+            })
+        );
+    }
+
+    #[test]
+    fn the_sink_ends_it() {
+        let layer = [data(0, 5, 8), data(5, 5, 13), data(10, 1, 8)];
+        let mut count = 0;
+        let result = merge(&[&layer[..]], &mut [Cursor::EMPTY; 1], |_| {
+            count += 1;
+            if count < 2 {
+                Ok(())
+            } else {
+                Err("full")
+            }
+        });
+        assert_eq!(result, Err(MergeError::Sink("full")));
+        assert_eq!(count, 2);
+        assert_eq!(result.unwrap_err().to_string(), "full");
+    }
+
+    #[test]
+    fn layers_that_break_the_rules_do_no_harm() {
+        let layers: [&[Segment]; 2] = [
+            &[
+                data(50, 5, 8),
+                data(0, 100, 8),
+                Segment::EMPTY,
+                data(3, 3, 8),
+            ],
+            &[
+                Segment::EMPTY,
+                Segment::EMPTY,
+                data(1, 60, 8),
+                data(1, 60, 8),
+            ],
+        ];
+        for segment in merged(&layers) {
+            assert!(!segment.is_empty());
+        }
     }
 }

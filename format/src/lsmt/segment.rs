@@ -2,7 +2,8 @@
 
 //! A run of sectors of the image that one layer knows: 16 bytes, packed as the format packs them.
 
-use crate::convert::low_u8;
+use crate::convert::{low_u8, u64_from_u8};
+use crate::fields::u64_at;
 use crate::units::{Sector, Sectors};
 use core::fmt;
 
@@ -83,8 +84,8 @@ impl Segment {
     /// An index entry as it is on disk, [`None`] if it is padding. Its tag is dropped. It may reach
     /// behind [`Self::LIMIT`]: see [`Self::cut`].
     pub(super) fn from_entry(entry: &[u8; 16]) -> Option<Self> {
-        let place = u64::from_le_bytes(crate::fields::bytes_at::<0, 8, 16>(entry));
-        let content = u64::from_le_bytes(crate::fields::bytes_at::<8, 8, 16>(entry));
+        let place = u64_at::<0, 16>(entry);
+        let content = u64_at::<8, 16>(entry);
         if place & START_MASK == PADDING_START {
             return None;
         }
@@ -112,8 +113,7 @@ impl Segment {
     pub(super) const fn with_layer(self, layer: u8) -> Self {
         Self {
             place: self.place,
-            content: self.content & mask(LAYER_SHIFT)
-                | (crate::convert::u64_from_u8(layer)) << LAYER_SHIFT,
+            content: self.content & mask(LAYER_SHIFT) | (u64_from_u8(layer)) << LAYER_SHIFT,
         }
     }
 
@@ -198,5 +198,78 @@ impl fmt::Debug for Segment {
             .field("zeroed", &self.zeroed())
             .field("layer", &self.layer())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsmt::testing::{data, entry, zeros};
+
+    #[test]
+    fn fields_do_not_touch_each_other() {
+        let segment = data((1 << 50) - 16_383, 16_383, (1 << 55) - 1).with_layer(255);
+        assert_eq!(segment.start().get(), (1 << 50) - 16_383);
+        assert_eq!(segment.len().get(), 16_383);
+        assert_eq!(segment.end(), Segment::LIMIT);
+        assert_eq!(segment.source().get(), (1 << 55) - 1);
+        assert!(!segment.zeroed());
+        assert_eq!(segment.layer(), 255);
+        let segment = zeros(0, 1).with_layer(255).with_layer(0);
+        assert_eq!(segment.source().get(), 0);
+        assert!(segment.zeroed());
+        assert_eq!(segment.layer(), 0);
+        assert!(Segment::EMPTY.is_empty());
+        assert!(!segment.is_empty());
+    }
+
+    #[test]
+    fn numbers_too_large() {
+        let make = |start, len, source| {
+            Segment::data(Sector::new(start), Sectors::new(len), Sector::new(source))
+        };
+        assert_eq!(make(0, 16_384, 0), None);
+        assert_eq!(make((1 << 50) - 5, 6, 0), None);
+        assert_eq!(make(1 << 50, 0, 0), None);
+        assert_eq!(make(u64::MAX, 1, 0), None);
+        assert_eq!(make(0, 1, 1 << 55), None);
+        assert!(make((1 << 50) - 5, 5, (1 << 55) - 1).is_some());
+        assert_eq!(Segment::zeros(Sector::new(0), Sectors::new(16_384)), None);
+    }
+
+    #[test]
+    fn entries_lose_their_tag_and_padding_is_none() {
+        let segment = Segment::from_entry(&entry(5, 6, 7, true, 77)).unwrap();
+        assert_eq!(segment.start().get(), 5);
+        assert_eq!(segment.len().get(), 6);
+        assert_eq!(segment.source().get(), 7);
+        assert!(segment.zeroed());
+        assert_eq!(segment.layer(), 0);
+        let padding = (1 << 50) - 1;
+        assert_eq!(Segment::from_entry(&entry(padding, 0, 0, false, 0)), None);
+        assert_eq!(Segment::from_entry(&entry(padding, 9, 9, true, 9)), None);
+    }
+
+    #[test]
+    fn cut_at_the_limit() {
+        let last = (1 << 50) - 2;
+        let segment = Segment::from_entry(&entry(last, 16_383, 8, false, 0)).unwrap();
+        assert_eq!(segment.end().get(), (1 << 50) + 16_381);
+        assert_eq!(segment.cut(), data(last, 2, 8));
+        assert_eq!(data(last, 2, 8).cut(), data(last, 2, 8));
+    }
+
+    #[test]
+    fn parts() {
+        let segment = data(100, 50, 8).with_layer(3);
+        assert_eq!(
+            segment.part(110, 120),
+            Some(data(110, 10, 18).with_layer(3))
+        );
+        assert_eq!(segment.part(100, 150), Some(segment));
+        for (from, to) in [(110, 110), (120, 110), (99, 110), (140, 151)] {
+            assert_eq!(segment.part(from, to), None);
+        }
+        assert_eq!(zeros(100, 50).part(110, 120), Some(zeros(110, 10)));
     }
 }

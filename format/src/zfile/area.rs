@@ -18,12 +18,12 @@ pub(super) struct Area<'a>(pub(super) &'a [u8; AREA_LEN]);
 
 impl Area<'_> {
     pub(super) fn has_magic(self) -> bool {
-        bytes_at::<0, 24, AREA_LEN>(self.0) == MAGIC
+        *bytes_at::<0, 24, AREA_LEN>(self.0) == MAGIC
     }
 
     /// The first eight bytes, for the error that says there is no magic.
     pub(super) fn first_bytes(self) -> [u8; 8] {
-        bytes_at::<0, 8, AREA_LEN>(self.0)
+        *bytes_at::<0, 8, AREA_LEN>(self.0)
     }
 
     pub(super) fn flags(self) -> Flags {
@@ -39,7 +39,7 @@ impl Area<'_> {
         let stored = u32_at::<28, AREA_LEN>(self.0);
         let before = bytes_at::<0, 28, AREA_LEN>(self.0);
         let after = bytes_at::<32, 480, AREA_LEN>(self.0);
-        Some((stored, crc(crc(crc(0, &before), &[0; 4]), &after)))
+        Some((stored, crc(crc(crc(0, before), &[0; 4]), after)))
     }
 
     pub(super) fn index_offset(self) -> u64 {

@@ -201,3 +201,155 @@ fn check<'a>(
     }
     Ok(compressed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::crc32c;
+    use crate::zfile::testing::layout;
+    use crate::zfile::Lz4;
+    use std::string::ToString;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// One block of 4096 zeros as LZ4, and the CRC that follows it.
+    const ZEROS: &[u8] =
+        b"\x1f\x00\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\
+        \xf6\x50\x00\x00\x00\x00\x00\x24\x17\x91\xb4";
+
+    const BLOCK: BlockIndex = BlockIndex::new(0);
+
+    fn decode_lz4(layout: &Layout, stored: &[u8], len: usize) -> Result<Vec<u8>, BlockError> {
+        let mut out = vec![0x55; len];
+        decode(layout, BLOCK, stored, &mut out, crc32c, &mut Lz4)?;
+        Ok(out)
+    }
+
+    fn two_blocks(verify: bool) -> Layout {
+        layout(8192, 4096, verify, 1 << 20, None)
+    }
+
+    #[test]
+    fn a_block_with_and_without_crc() {
+        let zeros = vec![0; 4096];
+        let (compressed, _) = ZEROS.split_at(26);
+        assert_eq!(decode_lz4(&two_blocks(true), ZEROS, 4096).unwrap(), zeros);
+        assert_eq!(
+            decode_lz4(&two_blocks(false), compressed, 4096).unwrap(),
+            zeros
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_found() {
+        for bit in 0..ZEROS.len() * 8 {
+            let mut stored = ZEROS.to_vec();
+            stored[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(
+                decode_lz4(&two_blocks(true), &stored, 4096),
+                Err(BlockError::Crc { stored, computed, .. }) if stored != computed
+            ));
+        }
+    }
+
+    #[test]
+    fn no_such_block() {
+        let result = decode(
+            &two_blocks(true),
+            BlockIndex::new(2),
+            ZEROS,
+            &mut [0; 4096],
+            crc32c,
+            &mut Lz4,
+        );
+        assert_eq!(
+            result,
+            Err(BlockError::NoSuchBlock {
+                block: BlockIndex::new(2),
+                blocks: 2
+            })
+        );
+    }
+
+    #[test]
+    fn output_len() {
+        for len in [0, 4095, 4097] {
+            assert_eq!(
+                decode_lz4(&two_blocks(true), ZEROS, len),
+                Err(BlockError::OutputLen {
+                    block: BLOCK,
+                    len: Bytes::of_memory(len),
+                    expected: Bytes::new(4096)
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn stored_len() {
+        for (verify, min) in [(false, 1), (true, 5)] {
+            for len in (0..min).chain([4613]) {
+                assert_eq!(
+                    decode_lz4(&two_blocks(verify), &vec![0; len], 4096),
+                    Err(BlockError::StoredLen {
+                        block: BLOCK,
+                        len: Bytes::of_memory(len)
+                    })
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn damaged() {
+        let (compressed, _) = ZEROS.split_at(26);
+        // Cut, and one that would give more than there is room for.
+        let smaller = layout(4095, 4096, false, 1 << 20, None);
+        let cut = decode_lz4(&two_blocks(false), &compressed[..10], 4096);
+        let long = decode_lz4(&smaller, compressed, 4095);
+        for result in [cut, long] {
+            assert_eq!(result, Err(BlockError::Damaged { block: BLOCK }));
+        }
+    }
+
+    #[test]
+    fn short() {
+        // Five literals and no more.
+        let stored = b"\x50hello";
+        let result = decode_lz4(&two_blocks(false), stored, 4096);
+        assert_eq!(
+            result,
+            Err(BlockError::Short {
+                block: BLOCK,
+                len: Bytes::new(5),
+                expected: Bytes::new(4096)
+            })
+        );
+        let error = result.unwrap_err();
+        assert_eq!(error.message(), c"ZFile block: decompresses to too little");
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert_eq!(
+            error.to_string(),
+            "ZFile block: decompresses to too little (block 0: 5 bytes of 4096)"
+        );
+    }
+
+    #[test]
+    fn a_codec_that_claims_too_much_is_not_believed() {
+        struct Liar;
+        impl Decompress for Liar {
+            fn decompress(&mut self, _: &[u8], out: &mut [u8]) -> Option<usize> {
+                Some(out.len() + 1)
+            }
+        }
+        let result = decode(
+            &two_blocks(true),
+            BLOCK,
+            ZEROS,
+            &mut [0; 4096],
+            crc32c,
+            &mut Liar,
+        );
+        assert!(matches!(result, Err(BlockError::Short { .. })));
+    }
+}

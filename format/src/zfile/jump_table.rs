@@ -390,3 +390,199 @@ impl Iterator for Blocks<'_> {
 
 impl ExactSizeIterator for Blocks<'_> {}
 impl FusedIterator for Blocks<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::crc32c;
+    use crate::zfile::testing::layout;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Stored lengths of every kind, for blocks of 64 KiB.
+    fn lens(count: u32) -> Vec<u32> {
+        let kinds = [1, 65_535, 65_536, 66_052, 26, 4096, 65_537];
+        (0..count as usize)
+            .map(|i| kinds[i % kinds.len()])
+            .collect()
+    }
+
+    fn bytes(lens: &[u32]) -> Vec<u8> {
+        lens.iter().flat_map(|len| len.to_le_bytes()).collect()
+    }
+
+    /// A layout of 64 KiB blocks whose index is right behind these.
+    fn layout_of(lens: &[u32], index_crc: Option<u32>) -> Layout {
+        let end = 512 + lens.iter().map(|len| u64::from(*len)).sum::<u64>();
+        layout(lens.len() as u64 * 65_536, 65_536, false, end, index_crc)
+    }
+
+    fn build(layout: Layout, index: &[u8]) -> Result<JumpTable<Vec<Group>>, OpenError> {
+        // Memory of any content.
+        let dirty = Group {
+            base: 7,
+            long: u64::MAX,
+            lens: [9; GROUP_LEN],
+        };
+        let memory = vec![dirty; groups_needed(layout.block_count())];
+        let mut builder = JumpTableBuilder::new(layout, memory, crc32c)?;
+        builder.push(index)?;
+        builder.finish()
+    }
+
+    #[test]
+    fn every_block_is_where_the_sums_say() {
+        for count in [1, 2, 63, 64, 65, 127, 128, 129, 1000] {
+            let lens = lens(count);
+            let table = build(layout_of(&lens, None), &bytes(&lens)).unwrap();
+            let mut offset = 512;
+            let mut expected = Vec::new();
+            for (block, len) in (0..).zip(&lens) {
+                let stored = Stored {
+                    offset: CompressedOffset::new(offset),
+                    len: *len,
+                };
+                assert_eq!(table.stored(BlockIndex::new(block)), Some(stored));
+                expected.push((BlockIndex::new(block), stored));
+                offset += u64::from(*len);
+            }
+            assert_eq!(table.stored(BlockIndex::new(count)), None);
+            for first in [0, 1, 62, 63, 64, 65, count - 1, count] {
+                for last in [0, 63, 64, 100, count - 1, count, u32::MAX] {
+                    let all: Vec<_> = table
+                        .blocks(BlockIndex::new(first), BlockIndex::new(last))
+                        .collect();
+                    let end = last.saturating_add(1).min(count) as usize;
+                    let wanted = expected.get(first as usize..end).unwrap_or(&[]);
+                    assert_eq!(all, wanted);
+                    let span = table.span(BlockIndex::new(first), BlockIndex::new(last));
+                    if first > last || last >= count {
+                        assert_eq!(span, None);
+                    } else {
+                        let sum = wanted.iter().map(|(_, stored)| u64::from(stored.len)).sum();
+                        assert_eq!(span, Some((wanted[0].1.offset, Bytes::new(sum))));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_takes_two_and_a_quarter_bytes() {
+        assert_eq!(groups_needed(0), 0);
+        assert_eq!(groups_needed(1), 1);
+        assert_eq!(groups_needed(64), 1);
+        assert_eq!(groups_needed(65), 2);
+        assert_eq!(groups_needed(u32::MAX), 1 << 26);
+        let lens = lens(6400);
+        let table = build(layout_of(&lens, None), &bytes(&lens)).unwrap();
+        assert_eq!(table.memory_bytes(), 6400 * 9 / 4);
+    }
+
+    #[test]
+    fn the_index_may_come_in_any_pieces() {
+        let lens = lens(200);
+        let index = bytes(&lens);
+        let layout = layout_of(&lens, Some(crc32c(0, &index)));
+        for piece in [1, 2, 3, 4, 5, 7, 64, 511, 512, 513] {
+            let memory = vec![Group::EMPTY; groups_needed(200)];
+            let mut builder = JumpTableBuilder::new(layout, memory, crc32c).unwrap();
+            for chunk in index.chunks(piece) {
+                builder.push(chunk).unwrap();
+            }
+            let table = builder.finish().unwrap();
+            let last = table.stored(BlockIndex::new(199)).unwrap();
+            assert_eq!(
+                last.offset.get() + u64::from(last.len),
+                layout.index_offset().get()
+            );
+        }
+    }
+
+    #[test]
+    fn entry() {
+        for (verify, bad, min) in [(false, 0, 1), (true, 4, 5), (true, 0, 5)] {
+            let layout = layout(3 * 4096, 4096, verify, 1 << 20, None);
+            for bad in [bad, 4613, 8000, 65_535, u32::MAX] {
+                let index = bytes(&[26, bad, 26]);
+                assert_eq!(
+                    build(layout, &index).unwrap_err(),
+                    OpenError::IndexEntry {
+                        block: BlockIndex::new(1),
+                        len: bad,
+                        min,
+                        max: 4612
+                    }
+                );
+            }
+            assert!(build(layout, &bytes(&[min, 4612, 26])).is_ok());
+        }
+    }
+
+    #[test]
+    fn blocks_past_index() {
+        let layout = layout(3 * 4096, 4096, false, 512 + 299, None);
+        assert_eq!(
+            build(layout, &bytes(&[100, 100, 100])).unwrap_err(),
+            OpenError::BlocksPastIndex {
+                block: BlockIndex::new(2),
+                end: 812,
+                index_offset: 811
+            }
+        );
+        // The index need not start where the blocks end.
+        assert!(build(layout, &bytes(&[100, 100, 90])).is_ok());
+    }
+
+    #[test]
+    fn index_crc() {
+        let lens = lens(70);
+        let index = bytes(&lens);
+        let computed = crc32c(0, &index);
+        assert!(build(layout_of(&lens, Some(computed)), &index).is_ok());
+        assert_eq!(
+            build(layout_of(&lens, Some(!computed)), &index).unwrap_err(),
+            OpenError::IndexCrc {
+                stored: !computed,
+                computed
+            }
+        );
+    }
+
+    #[test]
+    fn incomplete_and_surplus() {
+        let lens = lens(70);
+        let index = bytes(&lens);
+        let layout = layout_of(&lens, None);
+        assert_eq!(
+            build(layout, &index[..4 * 69 + 3]).unwrap_err(),
+            OpenError::IndexIncomplete {
+                entries: 69,
+                expected: 70
+            }
+        );
+        for surplus in 1..9 {
+            let mut longer = index.clone();
+            longer.resize(index.len() + surplus, 1);
+            assert_eq!(
+                build(layout, &longer).unwrap_err(),
+                OpenError::IndexSurplus { expected: 70 }
+            );
+        }
+    }
+
+    #[test]
+    fn memory() {
+        let layout = layout_of(&lens(65), None);
+        let mut memory = [Group::EMPTY; 1];
+        let error = JumpTableBuilder::new(layout, &mut memory[..], crc32c).unwrap_err();
+        assert_eq!(
+            error,
+            OpenError::Memory {
+                groups: 1,
+                needed: 2
+            }
+        );
+        assert_eq!(error.kind(), crate::ErrorKind::TooLarge);
+    }
+}
