@@ -24,6 +24,7 @@ use crate::{
     image::{
         check_index_memory,
         check_table_len,
+        index_memory,
         Source, //
     },
 };
@@ -88,7 +89,7 @@ impl Lsmt {
         layer: &Layer,
     ) -> Result<KVVec<Segment>, CtrError> {
         let entries = usize::try_from(layer.index_entries()).unwrap_or(usize::MAX);
-        let storage = KVVec::from_elem(Segment::EMPTY, entries, GFP_KERNEL)?;
+        let storage = KVVec::from_elem(Segment::EMPTY, entries, index_memory())?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut loader = IndexLoader::new(layer, storage).map_err(refuse)?;
         source.index(
@@ -140,9 +141,9 @@ impl Lsmt {
         })
         .map_err(refuse)?;
         check_index_memory(setup, count as u64 * size_of::<Segment>() as u64)?;
-        let mut merged = KVVec::with_capacity(count, GFP_KERNEL)?;
+        let mut merged = KVVec::with_capacity(count, index_memory())?;
         merge(&layers, &mut cursors, |segment| {
-            merged.push(segment, GFP_KERNEL)
+            merged.push(segment, index_memory())
         })
         .map_err(refuse)?;
         Ok(merged)

@@ -31,6 +31,7 @@ use crate::{
     image::{
         check_index_memory,
         check_table_len,
+        index_memory,
         Source, //
     },
 };
@@ -150,7 +151,7 @@ impl Zfile {
     ) -> Result<JumpTable<KVVec<Group>>, CtrError> {
         let groups = groups_needed(layout.block_count());
         check_index_memory(setup, groups as u64 * size_of::<Group>() as u64)?;
-        let groups = KVVec::from_elem(Group::EMPTY, groups, GFP_KERNEL)?;
+        let groups = KVVec::from_elem(Group::EMPTY, groups, index_memory())?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut builder = JumpTableBuilder::new(layout, groups, crc32c).map_err(refuse)?;
         source.index(
@@ -311,7 +312,7 @@ impl Target for Zfile {
                 self.buffers.alloc_unit()
             } else {
                 let scratch = self.table.layout().block_size().to_usize();
-                self.buffers.try_alloc(extent.bytes + scratch)
+                self.buffers.try_alloc(extent.bytes.saturating_add(scratch))
             };
             if let Some(buffer) = buffer {
                 let device = &self.source.device;
@@ -383,7 +384,7 @@ impl ReadThrough for Zfile {
         for (block, stored) in self.table.blocks(first, last) {
             let stored = self.stored(request, stored, read).ok_or(Damaged)?;
             let len = layout.block_len(block).ok_or(Damaged)?;
-            let end = len.min(skip + out.remaining());
+            let end = len.min(skip.saturating_add(out.remaining()));
             if (skip, end) == (0, len) {
                 if let Some(done) = out.fill(len, |content| self.decode(block, stored, content)) {
                     done?;
@@ -396,7 +397,9 @@ impl ReadThrough for Zfile {
             skip = 0;
         }
         // The content may end within its last sector; the rest of that one is zeros.
-        if out.remaining() < SECTOR_SIZE as usize && last.get() + 1 == layout.block_count() {
+        if out.remaining() < SECTOR_SIZE as usize
+            && last.next().map(BlockIndex::get) == Some(layout.block_count())
+        {
             out.zero_rest();
         }
         Ok(())

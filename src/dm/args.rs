@@ -47,7 +47,7 @@ impl<'a> Args<'a> {
         }
         // SAFETY: `next < count`, so by the type invariant this element of `argv` exists and
         // points to a string that lives for `'a`.
-        let word = unsafe { CStr::from_ptr((*self.argv.add(self.next)).cast()) };
+        let word = unsafe { CStr::from_char_ptr(*self.argv.add(self.next)) };
         self.next += 1;
         Some(word)
     }

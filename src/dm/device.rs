@@ -91,7 +91,7 @@ impl LowerDevice {
         kernel::error::to_result(unsafe {
             bindings::dm_get_device(
                 ti.as_ptr(),
-                path.as_ptr().cast(),
+                path.as_char_ptr(),
                 bindings::DM_OVERLAYBD_BLK_OPEN_READ,
                 &mut dev,
             )
@@ -141,21 +141,23 @@ impl LowerDevice {
         if end > self.size().get() {
             return Err(ReadError::Outside);
         }
+        // The device is a whole number of units long and `end` is within it, so rounding up does
+        // not leave it.
+        let to = unit.ceil(end).ok_or(ReadError::Outside)?;
+        let span = to.saturating_sub(unit.floor(at));
+        let chunk = CHUNK.min(usize::try_from(span).unwrap_or(CHUNK));
         let mut chunk =
-            KVec::from_elem(0u8, CHUNK, GFP_KERNEL).map_err(|error| ReadError::Io(error.into()))?;
+            KVec::from_elem(0u8, chunk, GFP_KERNEL).map_err(|error| ReadError::Io(error.into()))?;
         while at < end {
-            // The device is a whole number of units long and `end` is within it, so rounding up
-            // does not leave it.
             let from = unit.floor(at);
-            let to = unit.ceil(end).ok_or(ReadError::Outside)?;
             let n = chunk.len().min(to.saturating_sub(from) as usize);
             let data = chunk.get_mut(..n).ok_or(ReadError::Outside)?;
             self.read_units(from / 512, data).map_err(ReadError::Io)?;
             // A unit is no longer than a chunk, so every turn gets on.
-            let to = end.min(from + n as u64);
-            let piece = data.get((at - from) as usize..to.saturating_sub(from) as usize);
+            let next = end.min(from.saturating_add(n as u64));
+            let piece = data.get((at - from) as usize..next.saturating_sub(from) as usize);
             consume(piece.ok_or(ReadError::Outside)?).map_err(ReadError::Refused)?;
-            at = to;
+            at = next;
         }
         Ok(())
     }
@@ -200,7 +202,7 @@ impl fmt::Display for LowerDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: By the type invariant `dev` is live; its name is a NUL-terminated string that
         // does not change.
-        let name = unsafe { CStr::from_ptr((*self.dev.as_ptr()).name.as_ptr().cast()) };
+        let name = unsafe { CStr::from_char_ptr((*self.dev.as_ptr()).name.as_ptr()) };
         f.write_str(name.to_str().unwrap_or("?"))
     }
 }

@@ -69,7 +69,7 @@ impl Log {
             let device = bindings::dm_device_name(md);
             print(
                 device,
-                self.name.as_ptr().cast(),
+                self.name.as_char_ptr(),
                 line.text.as_ptr().cast(),
                 line.len as c_int,
             );

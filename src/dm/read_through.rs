@@ -105,7 +105,7 @@ impl<T: ReadThrough> Bio<'_, T> {
         self,
         device: &LowerDevice,
         at: Sector,
-        buffer: Buffer,
+        mut buffer: Buffer,
         bytes: usize,
         request: T::Request,
     ) -> Mapped {
@@ -116,6 +116,7 @@ impl<T: ReadThrough> Bio<'_, T> {
             return self.kill();
         }
         let upper = self.as_ptr();
+        let data = buffer.as_mut_ptr();
         // SAFETY: The bio is in `map`, of a target whose per-bio data has been made this large.
         let pending: *mut Pending<T> =
             unsafe { bindings::dm_per_bio_data(upper.as_ptr(), Pending::<T>::SIZE) }.cast();
@@ -142,7 +143,6 @@ impl<T: ReadThrough> Bio<'_, T> {
                 1,
                 bindings::dm_overlaybd_lower_read_opf(upper.as_ptr()),
             );
-            let data = (*(&raw mut (*pending).buffer)).as_mut_ptr();
             bindings::bio_add_virt_nofail(lower, data.cast(), len);
             bindings::dm_overlaybd_bio_inherit(lower, upper.as_ptr());
             (*lower).bi_iter.bi_sector = at.get();
@@ -187,7 +187,7 @@ unsafe extern "C" fn transform<T: ReadThrough>(work: *mut bindings::work_struct)
     unsafe {
         let target = &*(*(*pending).ti.as_ptr()).private.cast::<T>();
         let mut out = Segments::new((*pending).upper);
-        let buffer: &mut Buffer = &mut *(&raw mut (*pending).buffer).cast();
+        let buffer = &mut (*pending).buffer;
         let (read, scratch) = buffer.split_at_mut((*pending).read);
         let done = target.transform((*pending).request, read, scratch, &mut out);
         let complete = done.is_ok() && out.remaining() == 0;
@@ -211,7 +211,7 @@ unsafe fn end<T: ReadThrough>(pending: *mut Pending<T>, status: bindings::blk_st
     // SAFETY: By the caller's promise the buffer is still there and `upper` is ours. Nothing of
     // `pending`, nor of the target, is used once the bio is ended.
     unsafe {
-        ManuallyDrop::drop(&mut *(&raw mut (*pending).buffer));
+        ManuallyDrop::drop(&mut (*pending).buffer);
         let upper = (*pending).upper.as_ptr();
         (*upper).bi_status = status;
         bindings::bio_endio(upper);

@@ -266,7 +266,7 @@ impl<T: Target> Registration<T> {
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
         let target_type = bindings::target_type {
             features: T::FEATURES.0,
-            name: T::NAME.as_ptr().cast(),
+            name: T::NAME.as_char_ptr(),
             module: module.as_ptr(),
             version: T::VERSION,
             ctr: Some(ctr::<T>),
@@ -360,7 +360,7 @@ unsafe extern "C" fn ctr<T: Target>(
         }
         Err(error) => {
             // SAFETY: As above; device-mapper only reads the message.
-            unsafe { (*ti).error = error.message.as_ptr().cast_mut().cast() };
+            unsafe { (*ti).error = error.message.as_char_ptr().cast_mut() };
             error.errno.to_errno()
         }
     }
