@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The commands a person types; `make help` lists them. Kbuild reads Kbuild, never this file, and needs
+# nothing that is set here: `make -C KDIR M=DIR modules` builds the module without it.
+#
+# Everything about kernels and the VM is done by the scripts in qemu/; products are put under build/
+# (and target/, Cargo's), what outlives a clone under ~/.cache/dm-overlaybd.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+# rustup's proxies may be first on PATH; kernel, module, host tests and clippy are to come from one rustc.
+export CARGO ?= /usr/bin/cargo
+export RUSTC ?= /usr/bin/rustc
+export RUSTDOC ?= /usr/bin/rustdoc
+export RUSTFMT ?= /usr/bin/rustfmt
+
+# A kernel given by KDIR is built for with the compilers it names (add LLVM=… or CC=… if it does not);
+# without one, the prepared kernel KERNEL is used, and prepared first.
+KERNEL ?= plain
+ifdef KDIR
+OUT := $(CURDIR)/build/kdir
+else
+OUT := $(CURDIR)/build/$(KERNEL)
+endif
+# Expanded when a recipe runs: by then the kernel is there.
+kdir = $(or $(KDIR),$(shell qemu/kernel $(KERNEL) --print-dir))
+kbuild = $(MAKE) -C $(kdir) M=$(CURDIR)
+
+.PHONY: module
+module: $(if $(KDIR),,kernel-$(KERNEL))
+	@echo "==> module for $(kdir)"
+	@mkdir -p $(OUT)
+	@$(kbuild) MO=$(OUT) modules
+	@echo "==> $(OUT)/dm-overlaybd.ko"
+
+.PHONY: help
+help:
+	@echo 'make               build the module against KDIR (default: the prepared plain kernel)'
+	@echo 'make demo          boot a VM, build a stack from a real image, read it, compare it'
+	@echo 'make test          all tests: test-host and test-vm'
+	@echo 'make test-host     the tests that run on this machine (cargo test)'
+	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one, TRACE=1 with sh -x'
+	@echo 'make shell         a prompt in the VM with the module loaded'
+	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
+	@echo 'make clippy        clippy over the workspace and over the module'
+	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
+	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
+	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
+	@echo 'make clean         remove what was built in this folder'
+	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug, CASE=name, TRACE=1'
+
+# --- what the rest stands on ----------------------------------------------------------------------
+
+.PHONY: packages
+packages:
+	@qemu/packages
+
+.PHONY: kernel-plain kernel-debug kernels
+kernel-plain kernel-debug: kernel-%: packages
+	@qemu/kernel $*
+kernels: kernel-plain kernel-debug
+
+# The binaries that VM cases run.
+.PHONY: tools
+tools: packages
+	@if [ -d tests/tools ]; then $(CARGO) build --quiet --release --package overlaybd-tools; fi
+
+# --- running --------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: module
+	@qemu/vm demo
+
+.PHONY: shell
+shell: module tools
+	@qemu/vm shell --kernel $(KERNEL)
+
+.PHONY: test
+test:
+	@tests/all
+
+.PHONY: test-host
+test-host: packages
+	@$(CARGO) test --workspace --no-fail-fast
+
+.PHONY: test-vm
+test-vm: KERNEL := debug
+test-vm: tools
+	@$(MAKE) KERNEL=debug module
+	@qemu/vm test --kernel debug $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
+
+# --- reading and checking -------------------------------------------------------------------------
+
+.PHONY: rust-analyzer
+rust-analyzer: module
+	@$(kbuild) MO=$(OUT) rust-analyzer
+
+.PHONY: fmt-check
+fmt-check: packages
+	@/usr/bin/cargo-fmt --all --check
+	@$(RUSTFMT) --edition 2021 --check src/dm_overlaybd.rs
+
+# cargo-clippy by path: cargo would look for it in a rustup folder first.
+.PHONY: clippy clippy-host clippy-module
+clippy: clippy-host clippy-module
+clippy-host: packages
+	@/usr/bin/cargo-clippy clippy --workspace --all-targets -- -D warnings
+clippy-module: kernel-$(KERNEL)
+	@mkdir -p build/clippy
+	@$(MAKE) -C $(kdir) M=$(CURDIR) MO=$(CURDIR)/build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings modules
+
+.PHONY: unsafe-check
+unsafe-check:
+	@tests/check-unsafe
+
+.PHONY: clean
+clean:
+	rm -rf build target rust-project.json

@@ -1,0 +1,106 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The demonstration, in the guest: an image of four layers, made by the reference tools, becomes one
+# block device, and every command that makes it so is shown as it is typed. The numbers in the tables
+# come from the manifest beside the images; nothing else is known beforehand. It ends with status 0
+# only when the device's content is the one the reference reader returns.
+
+set -eu
+
+layers='lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt'
+# The reference reader was given the second layer without its tar, which changes nothing it returns.
+stack=$(echo "$layers" | sed 's/_tar\.tar/.zlsmt/g' | tr ' ' ',')
+
+cd /overlaybd/images
+
+title() {
+	printf '\n--- %s\n' "$*"
+}
+
+run() {
+	printf '$ %s\n' "$1"
+	eval "$1"
+}
+
+# field FILE COLUMN: a column of the layer's row.
+field() {
+	awk -F '\t' -v f="$1" -v c="$2" '$1 == f { print $c }' layers.tsv
+}
+
+finish() {
+	code=$?
+	[ $code -eq 0 ] || printf '\nthe demonstration stopped here, status %s\n' "$code"
+	sleep 0.2
+	exit $code
+}
+trap finish EXIT
+
+title "The module and its two targets"
+run 'insmod /overlaybd/dm-overlaybd.ko'
+run "dmsetup targets | grep -E 'zfile_target|lsmt_target'"
+
+title "Each layer is compressed: a loop device for the file, a zfile_target to decompress it"
+echo "(a loop device ends at the file's last whole sector, so a file of another length is padded;"
+echo " a layer that lies in a tar starts behind the tar's headers)"
+n=0
+pairs=
+for layer in $layers; do
+	offset=$(field "$layer" 3)
+	bytes=$(field "$layer" 4)
+	content=$(field "$layer" 10)
+	if [ $(($(stat -c %s "$layer") % 512)) -ne 0 ]; then
+		run "truncate -s %512 $layer"
+	fi
+	if [ "$offset" -eq 0 ]; then
+		run "losetup -r -f $layer"
+	else
+		run "losetup -r -o $offset -f $layer"
+	fi
+	loop=$(losetup -n -l -O NAME,BACK-FILE | awk -v f="$PWD/$layer" '$2 == f { print $1 }')
+	run "dmsetup create layer$n -r --table '0 $(((content + 511) / 512)) zfile_target $loop $bytes'"
+	pairs="$pairs /dev/mapper/layer$n $content"
+	n=$((n + 1))
+done
+
+title "One lsmt_target merges the layers, lowest first"
+row=$(awk -F '\t' -v s="$stack" '$4 == s' stacks.tsv)
+size=$(echo "$row" | cut -f1)
+want=$(echo "$row" | cut -f2)
+run "dmsetup create image -r --table '0 $((size / 512)) lsmt_target$pairs'"
+run 'dmsetup table'
+run 'dmsetup status'
+
+title "It holds a file system, read like any other"
+run 'mount -o ro /dev/mapper/image /mnt'
+run 'ls -lR /mnt | head -n 24'
+files=$(find /mnt -type f | wc -l)
+run 'find /mnt -type f -exec cat {} + | wc -c'
+run 'df -h /mnt'
+run 'umount /mnt'
+
+title "Every byte of the device against what the reference reader returned"
+run 'sha256sum /dev/mapper/image'
+got=$(sha256sum /dev/mapper/image | cut -d' ' -f1)
+echo "$want  (the reference reader's)"
+if [ "$got" != "$want" ]; then
+	echo "The content DIFFERS."
+	exit 1
+fi
+
+title "Taking it down"
+run 'dmsetup remove image'
+i=$n
+while [ $i -gt 0 ]; do
+	i=$((i - 1))
+	run "dmsetup remove layer$i"
+done
+run 'losetup -D'
+run 'rmmod dm_overlaybd'
+
+title "What this proved"
+cat <<TEXT
+On Linux $(uname -r), dm-overlaybd decompressed $n ZFile layers written by the reference tools
+(one of them inside a tar), merged them into a device of $size bytes, and an ext4 mounted
+from it gave $files files to read. All $size bytes are those the reference reader returns.
+TEXT

@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The module loads, registers both targets with a version, and unloads, twice over; a second insmod
+# while it is loaded is refused.
+#
+# timeout: 60
+# module: none
+. /overlaybd/tests/vm/lib.sh
+
+module=/overlaybd/dm-overlaybd.ko
+
+for round in 1 2; do
+	note "round $round"
+	expect_ok insmod $module
+	for target in zfile_target lsmt_target; do
+		version=$(dmsetup targets | awk -v t="$target" '$1 == t { print $2 }')
+		case $version in
+		v[0-9]*.[0-9]*.[0-9]*) ;;
+		*) fail "$target is registered as version '$version'" ;;
+		esac
+	done
+	expect_fail insmod $module
+	expect_eq "use count" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
+	expect_ok rmmod dm_overlaybd
+	expect_eq "targets left" "$(dmsetup targets | grep -c -E 'zfile_target|lsmt_target' || true)" 0
+done

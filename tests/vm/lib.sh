@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What VM cases are made of. A case is a POSIX sh file tests/vm/cases/NAME.sh; it runs in the guest
+# under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp, truncate and sha256sum
+# (and busybox for the rest), and starts like this:
+#
+#     #!/bin/sh
+#     # SPDX-License-Identifier: GPL-2.0
+#     #
+#     # What the case proves, in a line or two.
+#     #
+#     # timeout: 60              (seconds in emulation; 120 when there is no such line)
+#     # module: none             (only if the module must not be loaded; else it is)
+#     . /overlaybd/tests/vm/lib.sh
+#
+# The shell runs with `set -eu`: a command that fails ends the case, and the case fails. It also
+# fails when the kernel log shows a warning, an oops or a checker's report while it runs, and when it
+# leaves processes, mounts, dm or loop devices behind. What was made with the helpers below is taken
+# down by them in reverse order when the case ends, and a step of that which fails is a failure;
+# everything else a case cleans up itself.
+#
+# In the guest: $IMAGES is the folder of reference images with manifest.json beside its tables
+# (below), $CASE_TMP an empty folder in memory, /overlaybd/tools/NAME the binaries of tests/tools.
+#
+#   fail TEXT...                     ends the case as failed
+#   note TEXT...                     a line for the output, shown when the case fails
+#   expect_eq WHAT GOT WANT          GOT must be WANT
+#   expect_ok COMMAND...             must succeed (its output is shown when it does not)
+#   expect_fail COMMAND...           must fail
+#   expect_fail_with TEXT COMMAND... must fail, and its output or the kernel log must contain TEXT
+#   eventually SECONDS COMMAND...    must succeed within that time; tried ten times a second
+#
+#   loop_of FILE [OFFSET [ARGS...]]  read-only loop device of FILE from byte OFFSET on; its name is in
+#                                    $loop. A loop device ends at the last whole sector, so a FILE of
+#                                    any other length is padded with zeroes, in a copy.
+#   dm_create NAME TABLE [ARGS...]   dmsetup create NAME ARGS... with that table; /dev/mapper/NAME
+#   dm_remove NAME                   removes it before the end of the case
+#   loop_detach DEVICE               the same for a loop device
+#   mount_ro DEVICE DIR [ARGS...]    mounts read-only on DIR, which is made
+#   unmount DIR                      unmounts before the end of the case
+#
+#   zfile_of NAME LAYER              loop device + zfile_target NAME for a row of layers.tsv or
+#                                    zfiles.tsv; a raw layer gets a loop device only. Sets $dev and
+#                                    $dev_bytes, the pair lsmt_target wants.
+#   stack_of NAME SECTORS LAYER...   lsmt_target NAME over such layers, lowest first
+#
+#   bytes_of DEVICE, sectors_of DEVICE       its size
+#   sha256_of FILE [BYTES]           sha256 of the whole file or device, or of its first BYTES
+#   log_mark                         from here on log_since and expect_log look
+#   log_since                        the kernel log since log_mark (or since the case began)
+#   expect_log TEXT                  the kernel log since then must contain TEXT
+#   expect_no_log TEXT               ... must not
+#
+# Tables made from manifest.json, tab-separated, one row an entry, "-" where it has no such field:
+#   zfiles.tsv     file container payload_offset payload_bytes algo block_size verify
+#                  header_overwritten content_bytes content_sha256
+#   layers.tsv     file container payload_offset payload_bytes zfile algo block_size verify
+#                  header_overwritten content_bytes
+#   stacks.tsv     virtual_size sha256 merged_segments layers (separated by commas, lowest first)
+#   malformed.tsv  file kind bytes want reference_reader content_bytes content_sha256
+#   row TABLE FILE                   the row of that file
+#   field TABLE FILE COLUMN          one field of it, by its name
+# Example: while IFS="$TAB" read -r file container offset bytes rest; do ...; done <"$IMAGES/zfiles.tsv"
+
+set -eu
+
+IMAGES=/overlaybd/images
+TAB=$(printf '\t')
+# What is to be undone, the latest first; a file, because helpers may run in subshells.
+UNDO=$CASE_TMP/.undo
+: >"$UNDO"
+
+note() {
+	printf '%s\n' "$*"
+}
+
+fail() {
+	note "failed: $*"
+	exit 1
+}
+
+expect_eq() {
+	[ "$2" = "$3" ] || fail "$1 is '$2', should be '$3'"
+}
+
+expect_ok() {
+	ok_out=$("$@" 2>&1) || fail "'$*' failed with status $?: $ok_out"
+}
+
+expect_fail() {
+	! fail_out=$("$@" 2>&1) || fail "'$*' succeeded, it should have failed: $fail_out"
+}
+
+expect_fail_with() {
+	with_text=$1
+	shift
+	log_mark
+	expect_fail "$@"
+	with_log=$(log_since)
+	case "$fail_out$with_log" in
+	*"$with_text"*) ;;
+	*) fail "'$*' failed without saying '$with_text': $fail_out; kernel log: $with_log" ;;
+	esac
+}
+
+eventually() {
+	ev_tries=$(($1 * 10))
+	ev_limit=$1
+	shift
+	while ! "$@" >/dev/null 2>&1; do
+		ev_tries=$((ev_tries - 1))
+		[ $ev_tries -gt 0 ] || fail "not within $ev_limit s: $*"
+		sleep 0.1
+	done
+}
+
+# --- devices --------------------------------------------------------------------------------------
+
+undo_add() {
+	{
+		printf '%s\n' "$*"
+		cat "$UNDO"
+	} >"$UNDO.new"
+	mv "$UNDO.new" "$UNDO"
+}
+
+undo_drop() {
+	grep -vxF -- "$*" "$UNDO" >"$UNDO.new" || true
+	mv "$UNDO.new" "$UNDO"
+}
+
+loop_of() {
+	lo_file=$1
+	lo_offset=${2:-0}
+	shift $(($# > 2 ? 2 : $#))
+	if [ $(($(stat -c %s "$lo_file") % 512)) -ne 0 ]; then
+		lo_copy=$CASE_TMP/$(basename "$lo_file").padded
+		if [ ! -e "$lo_copy" ]; then
+			cp "$lo_file" "$lo_copy"
+			truncate -s %512 "$lo_copy"
+		fi
+		lo_file=$lo_copy
+	fi
+	loop=$(losetup -r -f --show -o "$lo_offset" "$@" "$lo_file") || fail "no loop device for $lo_file"
+	undo_add "losetup -d $loop"
+}
+
+loop_detach() {
+	losetup -d "$1"
+	undo_drop "losetup -d $1"
+}
+
+dm_create() {
+	dc_name=$1
+	dc_table=$2
+	shift 2
+	dc_out=$(dmsetup create "$dc_name" "$@" --table "$dc_table" 2>&1) ||
+		fail "dmsetup create $dc_name $* --table '$dc_table': $dc_out; kernel log: $(log_since | tail -n 5)"
+	undo_add "dmsetup remove $dc_name"
+}
+
+dm_remove() {
+	dmsetup remove "$1"
+	undo_drop "dmsetup remove $1"
+}
+
+mount_ro() {
+	mr_dev=$1
+	mr_dir=$2
+	shift 2
+	mkdir -p "$mr_dir"
+	mount -o ro "$@" "$mr_dev" "$mr_dir"
+	undo_add "umount $mr_dir"
+}
+
+unmount() {
+	umount "$1"
+	undo_drop "umount $1"
+}
+
+zfile_of() {
+	zo_table=layers
+	row layers "$2" >/dev/null 2>&1 || zo_table=zfiles
+	loop_of "$IMAGES/$2" "$(field $zo_table "$2" payload_offset)"
+	zo_bytes=$(field $zo_table "$2" payload_bytes)
+	if [ $zo_table = layers ] && [ "$(field layers "$2" zfile)" = false ]; then
+		dev=$loop
+		dev_bytes=$zo_bytes
+		return
+	fi
+	dev_bytes=$(field $zo_table "$2" content_bytes)
+	dm_create "$1" "0 $(((dev_bytes + 511) / 512)) zfile_target $loop $zo_bytes"
+	dev=/dev/mapper/$1
+}
+
+stack_of() {
+	so_name=$1
+	so_sectors=$2
+	shift 2
+	so_args=
+	so_n=0
+	for so_layer; do
+		zfile_of "$so_name.$so_n" "$so_layer"
+		so_args="$so_args $dev $dev_bytes"
+		so_n=$((so_n + 1))
+	done
+	dm_create "$so_name" "0 $so_sectors lsmt_target$so_args"
+}
+
+bytes_of() {
+	blockdev --getsize64 "$1"
+}
+
+sectors_of() {
+	blockdev --getsz "$1"
+}
+
+sha256_of() {
+	if [ $# -gt 1 ]; then
+		head -c "$2" "$1" | sha256sum | cut -d' ' -f1
+	else
+		sha256sum "$1" | cut -d' ' -f1
+	fi
+}
+
+# --- tables ---------------------------------------------------------------------------------------
+
+columns_of() {
+	case $1 in
+	zfiles) echo file container payload_offset payload_bytes algo block_size verify header_overwritten content_bytes content_sha256 ;;
+	layers) echo file container payload_offset payload_bytes zfile algo block_size verify header_overwritten content_bytes ;;
+	stacks) echo virtual_size sha256 merged_segments layers ;;
+	malformed) echo file kind bytes want reference_reader content_bytes content_sha256 ;;
+	*) fail "there is no table $1" ;;
+	esac
+}
+
+row() {
+	awk -F '\t' -v file="$2" '$1 == file { print; found = 1; exit } END { exit !found }' "$IMAGES/$1.tsv"
+}
+
+field() {
+	fi_n=0
+	for fi_column in $(columns_of "$1"); do
+		fi_n=$((fi_n + 1))
+		if [ "$fi_column" = "$3" ]; then
+			fi_row=$(row "$1" "$2") || fail "$2 is not in the table $1"
+			printf '%s\n' "$fi_row" | cut -f "$fi_n"
+			return
+		fi
+	done
+	fail "the table $1 has no column $3"
+}
+
+# --- the kernel log -------------------------------------------------------------------------------
+
+log_mark() {
+	log_marks=$((${log_marks:-0} + 1))
+	log_marker="@@mark $CASE $$ $log_marks"
+	echo "<7>$log_marker" >/dev/kmsg
+}
+
+log_since() {
+	dmesg -r | sed "1,/$log_marker/d" | grep -v '@@vm ' || true
+}
+
+expect_log() {
+	log_since | grep -qF -- "$1" || fail "the kernel log does not say '$1': $(log_since | tail -n 5)"
+}
+
+expect_no_log() {
+	! log_since | grep -qF -- "$1" || fail "the kernel log says '$1'"
+}
+
+# --- the end --------------------------------------------------------------------------------------
+
+at_exit() {
+	code=$?
+	trap - EXIT
+	set +e
+	while IFS= read -r step; do
+		if ! step_out=$($step 2>&1); then
+			# Once a case has failed, what follows from that is only noted.
+			note "cannot take down: $step: $step_out"
+			[ "$code" -ne 0 ] || code=1
+		fi
+	done <"$UNDO"
+	exit "$code"
+}
+
+log_mark
+trap at_exit EXIT

@@ -1,0 +1,179 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs the cases named on the job disk, in the guest, one after the other, and tells the host when
+# each begins and how it ended. It cleans up behind a case, and what it finds left behind fails the
+# case. It does not read the kernel log: the host judges that.
+#
+# Lines to the host, each behind "@@vm " in the kernel log:
+#   begin CASE SECONDS        the case starts; SECONDS is its limit
+#   | TEXT                    output of the case that is about to end badly
+#   end CASE pass|fail|timeout TEXT
+#   unclean TEXT              something could not be cleaned up: use this guest no longer
+#   done                      all cases ran
+
+here=/overlaybd/tests/vm
+job=/dev/vdb
+out=/run/case.out
+
+# How long a case may run that does not say so itself with a line "# timeout: SECONDS".
+default_limit=120
+
+tell() {
+	printf '<5>@@vm %s\n' "$*" >/dev/kmsg
+}
+
+# Hands lines on standard input to the host. A log line holds about 1000 bytes.
+tell_lines() {
+	tr -cd '\11\12\40-\176' | cut -c1-800 | while IFS= read -r text; do
+		tell "| $text"
+	done
+}
+
+# The value of a directive in a case's head comment: "# NAME: VALUE".
+directive() {
+	sed -n "s/^# $2: *//p" "$1" | head -n 1
+}
+
+mounts() {
+	cut -d' ' -f2 /proc/mounts
+}
+
+loops() {
+	losetup -n -l -O NAME | sed 's/ *$//'
+}
+
+dms() {
+	dmsetup ls 2>/dev/null | awk '$1 != "No" { print $1 }'
+}
+
+# Removes what a case left: processes of its session, mounts, dm devices, loop devices. Prints what
+# there was.
+sweep() {
+	session=$1
+	for pid in $(ps -o pid,sid | awk -v s="$session" '$2 == s { print $1 }'); do
+		echo "process $pid: $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+		kill -KILL "$pid" 2>/dev/null
+	done
+	for name in $(dms); do
+		case $(dmsetup info -c --noheadings -o suspended "$name") in
+		Suspended) dmsetup resume "$name" ;;
+		esac
+	done
+	for dir in $(mounts | grep -vxF -f /run/mounts.before | sed '1!G;h;$!d'); do
+		echo "mount $dir"
+		umount "$dir" || umount -l "$dir"
+	done
+	# A device goes when nothing stands on it any more, so go round until nothing changes.
+	left=$(dms)
+	for name in $left; do
+		echo "dm device $name: $(dmsetup table "$name" | head -n 1)"
+	done
+	while [ -n "$left" ]; do
+		for name in $left; do
+			dmsetup remove "$name" >/dev/null 2>&1
+		done
+		now=$(dms)
+		[ "$now" != "$left" ] || break
+		left=$now
+	done
+	for dev in $(loops); do
+		echo "loop device $dev: $(losetup -n -O BACK-FILE "$dev")"
+		losetup -d "$dev"
+	done
+}
+
+# What a sweep could not remove makes later results worthless.
+unclean() {
+	[ -z "$(dms)" ] || echo "dm devices stay: $(dms | tr '\n' ' ')"
+	[ -z "$(loops)" ] || echo "loop devices stay: $(loops | tr '\n' ' ')"
+	mounts | grep -vxF -f /run/mounts.before | sed 's/^/mount stays: /'
+}
+
+run_case() {
+	name=$1
+	file=$here/cases/$name.sh
+	limit=$(directive "$file" timeout)
+	limit=${limit:-$default_limit}
+	export CASE="$name" CASE_TMP="/tmp/$name"
+	rm -rf "$CASE_TMP" /run/case.timeout
+	mkdir -p "$CASE_TMP"
+	mounts >/run/mounts.before
+
+	tell "begin $name $limit"
+	: >$out
+	if [ "$(directive "$file" module)" = none ]; then
+		grep -q '^dm_overlaybd ' /proc/modules && rmmod dm_overlaybd >>$out 2>&1
+	elif ! grep -q '^dm_overlaybd ' /proc/modules; then
+		insmod /overlaybd/dm-overlaybd.ko >>$out 2>&1
+	fi
+
+	setsid sh $TRACE "$file" >>$out 2>&1 </dev/null &
+	case_pid=$!
+	setsid sh -c "
+		sleep $limit
+		: >/run/case.timeout
+		echo 'processes when time was up:' >>$out
+		ps -o pid,stat,args | grep -v '\[' >>$out
+		echo w >/proc/sysrq-trigger
+		kill -KILL -$case_pid" &
+	guard=$!
+	wait $case_pid
+	code=$?
+	kill -KILL -$guard 2>/dev/null
+	wait $guard 2>/dev/null
+
+	left=$(sweep $case_pid 2>&1)
+	rm -rf "$CASE_TMP"
+	stuck=$(unclean)
+	verdict=fail
+	if [ -e /run/case.timeout ]; then
+		verdict=timeout
+		text="still running after $limit s"
+	elif [ $code -ne 0 ]; then
+		text="exit status $code"
+	elif [ -n "$left" ]; then
+		text="left things behind"
+	else
+		verdict=pass
+		text=
+	fi
+	if [ $verdict != pass ]; then
+		tail -n 60 $out | tell_lines
+		[ -z "$left" ] || printf '%s\n' "$left" | sed 's/^/left behind: /' | tell_lines
+	fi
+	tell "end $name $verdict $text"
+	[ -z "$stuck" ] || tell "unclean $stuck"
+}
+
+# Unloads the module and asks the kernel for memory nobody refers to any more. Objects younger than
+# five seconds are not reported, and one scan may still find a pointer in a dead stack slot.
+kmemleak() {
+	tell "begin kmemleak 300"
+	control=/sys/kernel/debug/kmemleak
+	text=
+	if grep -q '^dm_overlaybd ' /proc/modules && ! rmmod dm_overlaybd 2>$out; then
+		text="the module cannot be unloaded: $(cat $out)"
+	fi
+	sleep 6
+	echo scan >$control
+	echo scan >$control
+	if [ -s $control ]; then
+		head -n 60 $control | tell_lines
+		text="memory was leaked${text:+; $text}"
+	fi
+	verdict=pass
+	[ -z "$text" ] || verdict=fail
+	tell "end kmemleak $verdict $text"
+}
+
+read -r TRACE <$job
+[ "$TRACE" = -x ] || TRACE=
+for name in $(tr -d '\0' <$job | sed 1d); do
+	run_case "$name"
+done
+# The file is there without content when kmemleak is off.
+if [ -e /sys/kernel/debug/kmemleak ]; then
+	kmemleak
+fi
+tell done
