@@ -20,7 +20,7 @@ out=/run/case.out
 default_limit=120
 
 tell() {
-	printf '<5>@@vm %s\n' "$*" >/dev/kmsg
+	printf '<4>@@vm %s\n' "$*" >/dev/kmsg
 }
 
 # Hands lines on standard input to the host. A log line holds about 1000 bytes.
