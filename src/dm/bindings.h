@@ -8,7 +8,6 @@
 
 #include <linux/bio.h>
 #include <linux/blkdev.h>
-#include <linux/crc32.h>
 #include <linux/device-mapper.h>
 #include <linux/mempool.h>
 #include <linux/workqueue.h>

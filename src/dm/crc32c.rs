@@ -9,5 +9,5 @@ use super::bindings;
 /// C header: [`include/linux/crc32.h`](srctree/include/linux/crc32.h)
 pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     // SAFETY: The pointer and the length are those of a live slice, which `crc32c` only reads.
-    unsafe { bindings::crc32c(seed, bytes.as_ptr().cast(), bytes.len()) }
+    unsafe { bindings::dm_overlaybd_crc32c(seed, bytes.as_ptr().cast(), bytes.len()) }
 }

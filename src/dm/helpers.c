@@ -7,6 +7,7 @@
 #include "helpers.h"
 
 #include <linux/blkdev.h>
+#include <linux/crc32.h>
 #include <linux/slab.h>
 
 #define DM_MSG_PREFIX "overlaybd"
@@ -119,6 +120,11 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
 {
 	flush_workqueue(wq);
+}
+
+u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len)
+{
+	return crc32c(seed, bytes, len);
 }
 
 void dm_overlaybd_log_error(const char *device, const char *target,

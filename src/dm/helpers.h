@@ -47,6 +47,9 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work);
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
 
+/* checksums: an inline function in some kernels */
+u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len);
+
 /* log */
 void dm_overlaybd_log_error(const char *device, const char *target,
 			    const char *text, int len);
