@@ -95,6 +95,8 @@ test-vm: tools
 .PHONY: rust-analyzer
 rust-analyzer: module
 	@$(kbuild) MO=$(OUT) rust-analyzer
+	@qemu/rust-project $(OUT)
+	@echo '==> for the host crates as well, let the editor link both rust-project.json and Cargo.toml'
 
 .PHONY: fmt-check
 fmt-check: packages
