@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 #
 # What VM cases are made of. A case is a POSIX sh file tests/vm/cases/NAME.sh; it runs in the guest
 # under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp, truncate and sha256sum
@@ -44,6 +44,12 @@
 #                                    zfiles.tsv; a raw layer gets a loop device only. Sets $dev and
 #                                    $dev_bytes, the pair lsmt_target wants.
 #   stack_of NAME SECTORS LAYER...   lsmt_target NAME over such layers, lowest first
+#
+#   blkcheck, dmcheck, mkimage ARGS...       the binaries of tests/tools; --help says what they do
+#   holds DEVICE SHA256 [FILE]       what DEVICE holds must have that sha256; it is kept in FILE
+#   random_reads DEVICE FILE N [ARGS...]     N random reads of any shape must give what FILE holds
+#   refused MESSAGE ERRNO TABLE      dmsetup must refuse the table, with this message and errno name
+#   info_of NAME                     the status of NAME behind the target's name
 #
 #   bytes_of DEVICE, sectors_of DEVICE       its size
 #   sha256_of FILE [BYTES]           sha256 of the whole file or device, or of its first BYTES
@@ -206,6 +212,48 @@ stack_of() {
 		so_n=$((so_n + 1))
 	done
 	dm_create "$so_name" "0 $so_sectors lsmt_target$so_args"
+}
+
+# --- contents -------------------------------------------------------------------------------------
+
+blkcheck() {
+	/overlaybd/tools/blkcheck "$@"
+}
+
+dmcheck() {
+	/overlaybd/tools/dmcheck "$@"
+}
+
+mkimage() {
+	/overlaybd/tools/mkimage "$@"
+}
+
+holds() {
+	ho_got=$(blkcheck hash "$1" ${3:+--save "$3"}) || fail "$1 cannot be read"
+	expect_eq "sha256 of $1" "$ho_got" "$2"
+}
+
+random_reads() {
+	rr_device=$1
+	rr_file=$2
+	rr_count=$3
+	shift 3
+	rr_out=$(blkcheck compare "$rr_device" "$rr_file" --reads "$rr_count" "$@" 2>&1) || fail "$rr_out"
+}
+
+refused() {
+	log_mark
+	expect_fail dmsetup create refused -r --table "$3"
+	re_log=$(log_since)
+	case $re_log in
+	*": $1 (-$2)"*) ;;
+	*) fail "the table '$3' is not refused with '$1 (-$2)': $re_log" ;;
+	esac
+}
+
+info_of() {
+	in_status=$(dmsetup status "$1") || fail "$1 has no status"
+	printf '%s\n' "${in_status#* * * }"
 }
 
 bytes_of() {

@@ -108,6 +108,7 @@ run_case() {
 		insmod /overlaybd/dm-overlaybd.ko >>$out 2>&1
 	fi
 
+	# shellcheck disable=SC2086 # an empty one is to vanish
 	setsid sh $TRACE "$file" >>$out 2>&1 </dev/null &
 	case_pid=$!
 	setsid sh -c "
@@ -176,4 +177,4 @@ done
 if [ -e /sys/kernel/debug/kmemleak ]; then
 	kmemleak
 fi
-tell done
+tell "done"

@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tables that are wrong in themselves are refused with a message that names the check and an errno
+# that fits, and nothing stays open behind them.
+. /overlaybd/tests/vm/lib.sh
+
+image=neg/z00_ok_trailer.zf
+layer=neg/l00_ok.lsmt
+bytes=$(field malformed $image bytes)
+layer_bytes=$(field malformed $layer bytes)
+layer_sectors=$(($(field malformed $layer content_bytes) / 512))
+
+# Lower devices that can be removed again say so when a refused table keeps them open.
+loop_of "$IMAGES/$image"
+dm_create zf "0 $(sectors_of "$loop") linear $loop 0" -r
+loop_of "$IMAGES/$layer"
+dm_create layer "0 $(sectors_of "$loop") linear $loop 0" -r
+zf=/dev/mapper/zf
+layer=/dev/mapper/layer
+device_bytes=$(bytes_of $zf)
+
+for target in zfile_target lsmt_target; do
+	note $target
+	refused "Invalid argument count" EINVAL "0 8 $target"
+	refused "Invalid argument count" EINVAL "0 8 $target $zf"
+	refused "Invalid argument count" EINVAL "0 8 $target $zf $bytes $layer"
+	expect_log "$target: 3 arguments instead of"
+	for number in 0 -1 +x x "" 1k 0x1000 1.5 18446744073709551616; do
+		# An empty word is no word.
+		[ -n "$number" ] || continue
+		refused "Invalid length in bytes" EINVAL "0 8 $target $zf $number"
+	done
+	expect_log "$target: the length of $zf must be a positive number of bytes"
+	for number in $((device_bytes + 1)) 1000000000000 9223372036854775807 18446744073709551615; do
+		refused "Device is shorter than the given length" EINVAL "0 8 $target $zf $number"
+	done
+	expect_log "has $device_bytes bytes, the table says 18446744073709551615"
+	for device in /dev/mapper/missing missing 259:12345; do
+		log_mark
+		expect_fail dmsetup create refused -r --table "0 8 $target $device 4096"
+		expect_log "$target: Device lookup failed (-E"
+		expect_log "$target: cannot open $device"
+	done
+	refused "Device lookup failed" ENOTBLK "0 8 $target /overlaybd/dm-overlaybd.ko 4096"
+done
+
+note zfile_target
+refused "Invalid argument count" EINVAL "0 8 zfile_target $zf $bytes $zf $bytes"
+refused "Table is longer than the image" EINVAL "0 130 zfile_target $zf $bytes"
+expect_log "the table has 130 sectors, the image 129"
+refused "ZFile trailer: wrong magic" EINVAL "0 8 zfile_target $zf $((bytes - 1))"
+refused "ZFile: too short for header and trailer" EINVAL "0 8 zfile_target $zf 1"
+
+note lsmt_target
+refused "Table is longer than the image" EINVAL "0 $((layer_sectors + 1)) lsmt_target $layer $layer_bytes"
+refused "LSMT header: wrong magic" EINVAL "0 8 lsmt_target $layer $layer_bytes $zf $device_bytes"
+refused "LSMT: too short for header and trailer" EINVAL "0 8 lsmt_target $layer $layer_bytes $layer 1"
+pairs=
+n=0
+while [ $n -lt 256 ]; do
+	pairs="$pairs $layer $layer_bytes"
+	n=$((n + 1))
+done
+refused "Too many layers" EINVAL "0 8 lsmt_target$pairs"
+expect_log "256 layers, there may be 255"
+
+# What is right is still taken, and the lower devices have been let go.
+dm_create z "0 129 zfile_target $zf $bytes" -r
+dm_create s "0 $layer_sectors lsmt_target $layer $layer_bytes" -r
+dm_remove s
+dm_remove z
+expect_eq "openers left" "$(dmsetup info -c --noheadings -o open zf layer | tr -d '\n ')" 00

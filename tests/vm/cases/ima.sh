@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The integrity measurement architecture records for each table what the target is made of.
+. /overlaybd/tests/vm/lib.sh
+
+measured=/sys/kernel/security/ima/ascii_runtime_measurements
+[ -e $measured ] || fail "the kernel has no IMA"
+
+stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs2_raw.lsmt
+zfile=$(dmsetup table s.0)
+set -- ${zfile#* * * }
+zdev=$1
+zbytes=$2
+stack=$(dmsetup table s)
+set -- ${stack#* * * }
+
+# What is measured stands in the last column in hexadecimal.
+grep -F dm_table_load $measured | awk '{ print $NF }' | while read -r hex; do
+	printf '%s' "$hex" | sed 's/../\\x&/g' | xargs -0 printf '%b'
+	echo
+done >"$CASE_TMP/texts"
+expect_line() {
+	grep -qF "$1" "$CASE_TMP/texts" || fail "nobody measured '$1', but: $(tail -n 3 "$CASE_TMP/texts")"
+}
+expect_line "target_name=zfile_target,target_version=1.0.0,device_name=$zdev,zfile_bytes=$zbytes;"
+expect_line "target_name=lsmt_target,target_version=1.0.0,layers=2,device_name_0=$1,bytes_0=$2,device_name_1=$3,bytes_1=$4;"

@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Devices are suspended and resumed, and get new tables with the same content, while threads read them
+# all the time: no read fails, none returns anything else.
+#
+# timeout: 180
+. /overlaybd/tests/vm/lib.sh
+
+# run NAME REFERENCE ROUNDS TABLE...: reloads under load.
+run() {
+	name=$1
+	reference=$2
+	rounds=$3
+	shift 3
+	rm -f "$CASE_TMP/stop"
+	blkcheck compare "/dev/mapper/$name" "$reference" --threads 4 --until "$CASE_TMP/stop" --seed 5 >"$CASE_TMP/out" 2>&1 &
+	reader=$!
+	expect_ok dmcheck reload "$name" "$@" --count "$rounds"
+	: >"$CASE_TMP/stop"
+	wait $reader || fail "$(cat "$CASE_TMP/out")"
+	cat "$CASE_TMP/out"
+	read -r _ reads _ <"$CASE_TMP/out"
+	[ "$reads" -ge 50 ] || fail "there was hardly any load: $reads reads"
+}
+
+note "a ZFile: the same content from two files with other block sizes"
+mkimage zfile "$CASE_TMP/a" --bytes 500224 --block-size 4096
+mkimage zfile "$CASE_TMP/b" --bytes 500224 --block-size 16384 --no-verify
+expect_ok cmp "$CASE_TMP/a.content" "$CASE_TMP/b.content"
+loop_of "$CASE_TMP/a"
+a="0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/a")"
+loop_of "$CASE_TMP/b"
+b="0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/b")"
+dm_create z "$a" -r
+run z "$CASE_TMP/a.content" 60 "$b" "$a"
+
+note "a stack, from raw and compressed layers"
+zfile_of z0 lsmt/fs2_lz4_4k.zlsmt
+zdev=$dev
+loop_of "$IMAGES/lsmt/fs2_raw.lsmt"
+bytes=$(field layers lsmt/fs2_raw.lsmt payload_bytes)
+dm_create s "0 32768 lsmt_target $loop $bytes" -r
+blkcheck hash /dev/mapper/s --save "$CASE_TMP/s" >/dev/null
+run s "$CASE_TMP/s" 60 "0 32768 lsmt_target $zdev $dev_bytes" "0 32768 lsmt_target $loop $bytes" \
+	"0 32768 lsmt_target $zdev $dev_bytes $loop $bytes"
+
+note "a lower device is suspended for a while: reads wait"
+dm_create under "0 $(sectors_of "$loop") linear $loop 0" -r
+dmsetup reload s -r --table "0 32768 lsmt_target /dev/mapper/under $bytes"
+dmsetup resume s
+dmsetup suspend under
+blkcheck compare /dev/mapper/s "$CASE_TMP/s" --reads 50 --seed 6 >"$CASE_TMP/out" 2>&1 &
+reader=$!
+sleep 1
+expect_ok kill -0 $reader
+dmsetup resume under
+wait $reader || fail "$(cat "$CASE_TMP/out")"
+dm_remove s

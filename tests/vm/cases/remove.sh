@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# A device in use is not removed, but can be marked to go with its last user; a lower device in use is
+# not removed either; the module stays as long as there is a device, and goes after the last one.
+. /overlaybd/tests/vm/lib.sh
+
+refs() {
+	awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules
+}
+
+image=neg/z00_ok_trailer.zf
+bytes=$(field malformed $image bytes)
+sha256=$(field malformed $image content_sha256)
+loop_of "$IMAGES/$image"
+dm_create under "0 $(sectors_of "$loop") linear $loop 0" -r
+expect_eq "module references" "$(refs)" 0
+expect_ok dmsetup create z -r --table "0 129 zfile_target /dev/mapper/under $bytes"
+expect_eq "module references" "$(refs)" 1
+
+note "in use"
+exec 3</dev/mapper/z
+expect_fail_with "Device or resource busy" dmsetup remove z
+holds /dev/mapper/z "$sha256"
+expect_fail_with "Device or resource busy" dmsetup remove under
+expect_fail_with "Resource temporarily unavailable" rmmod dm_overlaybd
+
+note "deferred"
+expect_ok dmsetup remove --deferred z
+expect_ok dmsetup info z
+expect_eq "bytes read from what is to go" "$(head -c 66048 <&3 | sha256_of /dev/stdin)" "$sha256"
+exec 3<&-
+eventually 10 sh -c '! dmsetup info z'
+expect_eq "module references" "$(refs)" 0
+
+note "while reads are under way"
+mkimage zfile "$CASE_TMP/made" --bytes 500224
+loop_of "$CASE_TMP/made"
+expect_ok dmsetup create z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
+blkcheck compare /dev/mapper/z "$CASE_TMP/made.content" --threads 2 --until "$CASE_TMP/stop" --direct-only >"$CASE_TMP/out" 2>&1 &
+reader=$!
+sleep 0.5
+expect_fail dmsetup remove z
+expect_ok dmsetup remove --deferred z
+: >"$CASE_TMP/stop"
+wait $reader || fail "$(cat "$CASE_TMP/out")"
+eventually 10 sh -c '! dmsetup info z'
+
+note "forced: later reads fail, none hangs"
+expect_ok dmsetup create z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
+exec 3</dev/mapper/z
+dmsetup remove --force z >/dev/null 2>&1 || true
+expect_fail dd if=/dev/mapper/z of=/dev/null bs=4096 count=1 iflag=direct
+exec 3<&-
+expect_ok dmsetup remove z
+
+note "a table that is loaded and not active holds the module too"
+dmsetup create z -r --notable
+dmsetup load z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
+expect_fail rmmod dm_overlaybd
+expect_ok dmsetup remove z
+eventually 10 rmmod dm_overlaybd
+expect_fail grep -q '^dm_overlaybd ' /proc/modules
+expect_fail dmsetup create z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
+expect_ok insmod /overlaybd/dm-overlaybd.ko
+dm_create z "0 129 zfile_target /dev/mapper/under $bytes" -r
+holds /dev/mapper/z "$sha256"

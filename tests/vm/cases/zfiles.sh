@@ -1,0 +1,49 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Every reference ZFile: what it holds is what the reference reader found in it, read as a whole and
+# in random pieces; its status says what kind it is. What this module does not read is refused by name.
+#
+# timeout: 240
+. /overlaybd/tests/vm/lib.sh
+
+read_any=0
+n=0
+while IFS="$TAB" read -r file container offset bytes algo block_size verify overwritten content sha256; do
+	n=$((n + 1))
+	note "$file ($container, header overwritten: $overwritten)"
+	# The largest one has a case of its own.
+	[ "$content" -lt 268435456 ] || continue
+	loop_of "$IMAGES/$file" "$offset"
+	sectors=$(((content + 511) / 512))
+	if [ "$content" -eq 0 ]; then
+		refused "ZFile: content is empty" EINVAL "0 1 zfile_target $loop $bytes"
+	elif [ "$algo" != lz4 ]; then
+		refused "ZFile: compression algorithm not supported" EOPNOTSUPP "0 $sectors zfile_target $loop $bytes"
+	else
+		dm_create z "0 $sectors zfile_target $loop $bytes" -r
+		expect_eq sectors "$(sectors_of /dev/mapper/z)" "$sectors"
+		ref=$CASE_TMP/reference
+		if [ $((content % 512)) -eq 0 ]; then
+			holds /dev/mapper/z "$sha256" "$ref"
+		else
+			expect_eq "sha256 of $file" "$(blkcheck hash /dev/mapper/z --bytes "$content" --save "$ref")" "$sha256"
+		fi
+		reads=150
+		[ "$content" -lt 16777216 ] || reads=400
+		random_reads /dev/mapper/z "$ref" $reads --seed $n
+		crc=verify
+		[ "$verify" = true ] || crc=noverify
+		blocks=$(((content + block_size - 1) / block_size))
+		status=$(info_of z)
+		case $status in
+		"lz4 $block_size $crc blocks $blocks index_bytes "*" crc_errors 0 decompress_errors 0") ;;
+		*) fail "the status is '$status'" ;;
+		esac
+		read_any=$((read_any + 1))
+		dm_remove z
+	fi
+	loop_detach "$loop"
+done <"$IMAGES/zfiles.tsv"
+note "$read_any read"
+[ $read_any -ge 5 ] || fail "only $read_any ZFiles were read"
