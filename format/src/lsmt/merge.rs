@@ -37,16 +37,41 @@ const _: () = assert!(Segment::LIMIT.get() < EXHAUSTED && MAX_LAYERS < 1 << LAYE
 pub struct Cursor {
     /// The inner node of the tournament with the number of this layer: its loser's key.
     loser: u64,
-    /// The segment of this layer whose start or end is the layer's next event.
-    next: usize,
+    /// How many segments of this layer were taken out of it: those up to `ahead`.
+    taken: usize,
+    /// The segment that the sweep is in, if the layer is active.
+    current: Segment,
+    /// The segment after that, empty if there is none. It is fetched one event before it is needed:
+    /// with many layers it is in no cache, and nothing has to wait for it this way.
+    ahead: Segment,
 }
 
 impl Cursor {
     /// A cursor to fill memory with.
     pub const EMPTY: Self = Self {
         loser: VACANT,
-        next: 0,
+        taken: 0,
+        current: Segment::EMPTY,
+        ahead: Segment::EMPTY,
     };
+
+    /// Goes on to the next segment.
+    #[inline]
+    fn advance(&mut self, layer: &[Segment]) {
+        self.current = self.ahead;
+        self.ahead = layer.get(self.taken).copied().unwrap_or(Segment::EMPTY);
+        self.taken = self.taken.wrapping_add(1);
+    }
+
+    /// Where the segment ahead starts.
+    #[inline]
+    fn next_start(&self) -> u64 {
+        if self.ahead.is_empty() {
+            EXHAUSTED
+        } else {
+            self.ahead.start().get()
+        }
+    }
 }
 
 /// Why layers cannot be merged.
@@ -118,8 +143,8 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
 
     let mut winner = start(layers, cursors);
     let mut active = LayerSet::EMPTY;
-    // The topmost layer at the sweep's place: its number, its segment there, and from where on.
-    let mut top: Option<(u8, Segment, u64)> = None;
+    // The topmost active layer, and from where on it is that, with the segment it has now.
+    let mut top: Option<(u8, u64)> = None;
     loop {
         let place = winner >> LAYER_BITS;
         if place >= EXHAUSTED {
@@ -127,55 +152,38 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
         }
         let layer = low_u8(winner);
         let index = usize::from(layer);
+
+        // A run ends here if the event is one of the topmost layer, or of one above it.
+        let at_top = top.is_none_or(|(top_layer, _)| top_layer <= layer);
+        if at_top {
+            if let Some((top_layer, from)) = top {
+                let run = cursors
+                    .get(usize::from(top_layer))
+                    .and_then(|cursor| cursor.current.part(from, place));
+                if let Some(run) = run {
+                    sink(run.with_layer(top_layer)).map_err(MergeError::Sink)?;
+                }
+            }
+        }
+
         let (Some(segments), Some(cursor)) = (layers.get(index), cursors.get_mut(index)) else {
             return Ok(());
         };
-
-        let next_event = if active.contains(layer) {
-            // The end of a segment, and maybe the start of the next.
-            cursor.next = cursor.next.wrapping_add(1);
-            let next_event = match segments.get(cursor.next) {
-                Some(next) if next.start().get() == place => next.end().get(),
-                Some(next) => {
-                    active.remove(layer);
-                    next.start().get()
-                }
-                None => {
-                    active.remove(layer);
-                    EXHAUSTED
-                }
-            };
-            if let Some((top_layer, segment, from)) = top {
-                if top_layer == layer {
-                    if let Some(run) = segment.part(from, place) {
-                        sink(run.with_layer(layer)).map_err(MergeError::Sink)?;
-                    }
-                    top = active.topmost().and_then(|below| {
-                        let at = cursors.get(usize::from(below))?.next;
-                        let segment = layers.get(usize::from(below))?.get(at)?;
-                        Some((below, *segment, place))
-                    });
-                }
+        let next_event = if active.contains(layer) && cursor.next_start() != place {
+            // The end of a segment, with a hole behind it.
+            active.remove(layer);
+            if at_top {
+                top = active.topmost().map(|below| (below, place));
             }
-            next_event
+            cursor.next_start()
         } else {
-            // The start of a segment.
-            let Some(segment) = segments.get(cursor.next) else {
-                return Ok(());
-            };
+            // The start of a segment, maybe right behind another.
             active.insert(layer);
-            match top {
-                Some((top_layer, _, _)) if top_layer > layer => (),
-                _ => {
-                    if let Some((top_layer, segment, from)) = top {
-                        if let Some(run) = segment.part(from, place) {
-                            sink(run.with_layer(top_layer)).map_err(MergeError::Sink)?;
-                        }
-                    }
-                    top = Some((layer, *segment, place));
-                }
+            cursor.advance(segments);
+            if at_top {
+                top = Some((layer, place));
             }
-            segment.end().get()
+            cursor.current.end().get()
         };
         winner = replay(cursors, index, key(next_event, layer));
     }
@@ -191,8 +199,11 @@ fn start<L: Deref<Target = [Segment]>>(layers: &[L], cursors: &mut [Cursor]) -> 
     cursors.fill(Cursor::EMPTY);
     let mut winner = VACANT;
     for (index, layer) in (0..=u8::MAX).zip(layers) {
-        let place = layer.first().map_or(EXHAUSTED, |first| first.start().get());
-        let mut climber = key(place, index);
+        let Some(cursor) = cursors.get_mut(usize::from(index)) else {
+            break;
+        };
+        cursor.advance(layer);
+        let mut climber = key(cursor.next_start(), index);
         let mut node = leaf(cursors, usize::from(index));
         // The first to come to a node waits there for the other.
         let reached_top = loop {
@@ -272,10 +283,11 @@ impl LayerSet {
     /// The largest number in the set.
     #[inline]
     fn topmost(&self) -> Option<u8> {
-        for (index, word) in (0u8..4).zip(self.0).rev() {
+        let [first, second, third, fourth] = self.0;
+        for (base, word) in [(192, fourth), (128, third), (64, second), (0, first)] {
             if word != 0 {
                 let bit = 63u32.wrapping_sub(word.leading_zeros());
-                return Some(index << 6 | low_u8(u64::from(bit)));
+                return Some(base | low_u8(u64::from(bit)));
             }
         }
         None
@@ -292,7 +304,12 @@ mod tests {
 
     fn merged(layers: &[&[Segment]]) -> Vec<Segment> {
         // Cursors of any content.
-        let dirty = Cursor { loser: 3, next: 9 };
+        let dirty = Cursor {
+            loser: 3,
+            taken: 9,
+            current: data(1, 2, 8),
+            ahead: data(3, 4, 8),
+        };
         let mut scratch = vec![dirty; layers.len()];
         let mut result = Vec::new();
         merge(layers, &mut scratch, |segment| {
