@@ -375,6 +375,9 @@ mod tests {
             assert_eq!(error, OpenError::IndexTooLong { entries, limit });
             assert_eq!(error.kind(), ErrorKind::TooLarge);
         }
+        let most = area(DATA | SEALED, 40_960, 1_000_000, 0);
+        let layer = Layer::open(&header(), &most, Bytes::new(1 << 30)).unwrap();
+        assert_eq!(layer.index_len().get(), 16_000_000);
     }
 
     #[test]

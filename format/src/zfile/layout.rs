@@ -633,6 +633,16 @@ mod tests {
             assert_eq!(error, OpenError::IndexTooLong { entries, limit });
             assert_eq!(error.kind(), ErrorKind::TooLarge);
         }
+        let most = Fields {
+            index_size: 1_000_000_000,
+            content_len: 4_096_000_000_000,
+            ..GOOD
+        };
+        let Ok(Opening::Complete(layout)) = open(&most.area(), Bytes::new(1 << 40), crc32c) else {
+            panic!("as large as it may be");
+        };
+        assert_eq!(layout.block_count(), 1_000_000_000);
+        assert_eq!(layout.index_len().get(), 4_000_000_000);
     }
 
     #[test]
