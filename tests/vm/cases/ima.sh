@@ -16,10 +16,7 @@ stack=$(dmsetup table s)
 set -- ${stack#* * * }
 
 # What is measured stands in the last column in hexadecimal.
-grep -F dm_table_load $measured | awk '{ print $NF }' | while read -r hex; do
-	printf '%s' "$hex" | sed 's/../\\x&/g' | xargs -0 printf '%b'
-	echo
-done >"$CASE_TMP/texts"
+grep -F dm_table_load $measured | awk '{ print $NF "0a" }' | xxd -r -p >"$CASE_TMP/texts"
 expect_line() {
 	grep -qF "$1" "$CASE_TMP/texts" || fail "nobody measured '$1', but: $(tail -n 3 "$CASE_TMP/texts")"
 }

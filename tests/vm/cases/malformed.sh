@@ -7,37 +7,37 @@
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
-# The check that an image fails, and the errno.
+# The check that an image fails, and the errno's name.
 verdict_of() {
 	case $1 in
-	z01_* | z02_*) echo "ZFile header: wrong magic (-EINVAL)" ;;
-	z03_*) echo "ZFile header: wrong digest (-EINVAL)" ;;
-	z05_*) echo "ZFile trailer: wrong digest (-EINVAL)" ;;
-	z07_*) echo "ZFile trailer: not sealed (-EINVAL)" ;;
-	z08_*) echo "ZFile trailer: not marked as data file (-EINVAL)" ;;
-	z10_*) echo "ZFile index: wrong CRC (-EINVAL)" ;;
-	z15_* | z16_* | z17_* | z19_*) echo "ZFile index: invalid block length (-EINVAL)" ;;
-	z21_*) echo "ZFile index: size does not match content size (-EINVAL)" ;;
-	z22_*) echo "ZFile index: too many entries (-EFBIG)" ;;
-	z24_*) echo "ZFile index: outside of the file (-EINVAL)" ;;
-	z25_*) echo "ZFile index: size does not match content size (-EINVAL)" ;;
-	z27_* | z28_*) echo "ZFile: unknown compression algorithm (-EOPNOTSUPP)" ;;
-	z30_* | z31_* | z32_*) echo "ZFile: invalid block size (-EINVAL)" ;;
-	z34_*) echo "ZFile: dictionaries are not supported (-EOPNOTSUPP)" ;;
-	z37_* | z39_*) echo "ZFile trailer: wrong magic (-EINVAL)" ;;
-	z41_*) echo "ZFile: too short for header and trailer (-EINVAL)" ;;
-	l01_*) echo "LSMT header: wrong magic (-EINVAL)" ;;
-	l02_*) echo "LSMT header: not marked as header (-EINVAL)" ;;
-	l03_*) echo "LSMT header: not marked as data file (-EINVAL)" ;;
-	l04_* | l25_* | l26_*) echo "LSMT trailer: wrong magic (-EINVAL)" ;;
-	l05_*) echo "LSMT trailer: not sealed (-EINVAL)" ;;
-	l06_*) echo "LSMT trailer: not marked as data file (-EINVAL)" ;;
-	l08_*) echo "LSMT index: too many entries (-EFBIG)" ;;
-	l09_* | l10_*) echo "LSMT index: outside of the layer (-EINVAL)" ;;
-	l11_*) echo "LSMT index: entries out of order (-EINVAL)" ;;
-	l13_* | l14_* | l16_* | l18_*) echo "LSMT index: data outside of the layer (-EINVAL)" ;;
-	l20_*) echo "LSMT: virtual size is not a multiple of 512 (-EINVAL)" ;;
-	l27_*) echo "LSMT: too short for header and trailer (-EINVAL)" ;;
+	z01_* | z02_*) echo "ZFile header: wrong magic EINVAL" ;;
+	z03_*) echo "ZFile header: wrong digest EINVAL" ;;
+	z05_*) echo "ZFile trailer: wrong digest EINVAL" ;;
+	z07_*) echo "ZFile trailer: not sealed EINVAL" ;;
+	z08_*) echo "ZFile trailer: not marked as data file EINVAL" ;;
+	z10_*) echo "ZFile index: wrong CRC EINVAL" ;;
+	z15_* | z16_* | z17_* | z19_*) echo "ZFile index: invalid block length EINVAL" ;;
+	z21_*) echo "ZFile index: size does not match content size EINVAL" ;;
+	z22_*) echo "ZFile index: too many entries EFBIG" ;;
+	z24_*) echo "ZFile index: outside of the file EINVAL" ;;
+	z25_*) echo "ZFile index: size does not match content size EINVAL" ;;
+	z27_* | z28_*) echo "ZFile: unknown compression algorithm EOPNOTSUPP" ;;
+	z30_* | z31_* | z32_*) echo "ZFile: invalid block size EINVAL" ;;
+	z34_*) echo "ZFile: dictionaries are not supported EOPNOTSUPP" ;;
+	z37_* | z39_*) echo "ZFile trailer: wrong magic EINVAL" ;;
+	z41_*) echo "ZFile: too short for header and trailer EINVAL" ;;
+	l01_*) echo "LSMT header: wrong magic EINVAL" ;;
+	l02_*) echo "LSMT header: not marked as header EINVAL" ;;
+	l03_*) echo "LSMT header: not marked as data file EINVAL" ;;
+	l04_* | l25_* | l26_*) echo "LSMT trailer: wrong magic EINVAL" ;;
+	l05_*) echo "LSMT trailer: not sealed EINVAL" ;;
+	l06_*) echo "LSMT trailer: not marked as data file EINVAL" ;;
+	l08_*) echo "LSMT index: too many entries EFBIG" ;;
+	l09_* | l10_*) echo "LSMT index: outside of the layer EINVAL" ;;
+	l11_*) echo "LSMT index: entries out of order EINVAL" ;;
+	l13_* | l14_* | l16_* | l18_*) echo "LSMT index: data outside of the layer EINVAL" ;;
+	l20_*) echo "LSMT: virtual size is not a multiple of 512 EINVAL" ;;
+	l27_*) echo "LSMT: too short for header and trailer EINVAL" ;;
 	*) fail "the case does not know what is wrong with $1" ;;
 	esac
 }
@@ -64,6 +64,7 @@ undo_add "dmsetup remove$names"
 
 # Every table first, then what the kernel log says about them.
 log_mark
+undamaged=$CASE_TMP/$(field malformed neg/z00_ok_trailer.zf content_sha256)
 refusals=0
 reads=0
 while IFS="$TAB" read -r file kind bytes want reader content sha256; do
@@ -77,17 +78,15 @@ while IFS="$TAB" read -r file kind bytes want reader content sha256; do
 	rejected*)
 		note "$name: must be refused"
 		expect_fail dmsetup create "$name" -r --table "$table"
-		printf '%s\t%s\n' "$name" "$target: $(verdict_of "$name")" >>"$CASE_TMP/verdicts"
+		verdict=$(verdict_of "$name")
+		printf '%s\t%s\t%s\n' "$name" "$target: ${verdict% *}" "${verdict##* }" >>"$CASE_TMP/verdicts"
 		refusals=$((refusals + 1))
 		;;
 	reads)
 		note "$name: must be read"
 		dm_create "$name" "$table" -r
-		holds "/dev/mapper/$name" "$sha256" "$CASE_TMP/reference"
-		case $name in
-		*00_ok*) cp "$CASE_TMP/reference" "$CASE_TMP/${name%%.*}" ;;
-		*) random_reads "/dev/mapper/$name" "$CASE_TMP/reference" 20 --seed 1 ;;
-		esac
+		holds "/dev/mapper/$name" "$sha256" "$CASE_TMP/$sha256"
+		random_reads "/dev/mapper/$name" "$CASE_TMP/$sha256" 20 --seed 1
 		dm_remove "$name"
 		reads=$((reads + 1))
 		;;
@@ -97,9 +96,9 @@ while IFS="$TAB" read -r file kind bytes want reader content sha256; do
 		for unit in 512 4096 8192; do
 			bad=$unit
 			[ $unit -gt 4096 ] || bad=4096
-			expect_ok blkcheck sweep "/dev/mapper/$name" "$CASE_TMP/z00_ok_trailer" --unit $unit --bad 0+$bad
+			expect_ok blkcheck sweep "/dev/mapper/$name" "$undamaged" --unit $unit --bad 0+$bad
 		done
-		expect_ok blkcheck compare "/dev/mapper/$name" "$CASE_TMP/z00_ok_trailer" --reads 100 --bad 0+4096 --seed 1
+		expect_ok blkcheck compare "/dev/mapper/$name" "$undamaged" --reads 100 --bad 0+4096 --seed 1
 		case $(info_of "$name") in
 		*"crc_errors 0 decompress_errors 0") fail "the status does not count the errors: $(info_of "$name")" ;;
 		esac
@@ -111,11 +110,11 @@ while IFS="$TAB" read -r file kind bytes want reader content sha256; do
 done <"$IMAGES/malformed.tsv"
 echo "<7>@@image none" >/dev/kmsg
 log_since >"$CASE_TMP/log"
-while IFS="$TAB" read -r name verdict; do
+while IFS="$TAB" read -r name verdict errno; do
 	said=$(awk -v mark="@@image $name" 'index($0, "@@image ") { on = substr($0, length($0) - length(mark) + 1) == mark; next } on' "$CASE_TMP/log")
 	case $said in
-	*": $verdict"*) ;;
-	*) fail "$name is not refused with '$verdict': $said" ;;
+	*": $verdict (-$errno)"* | *": $verdict (-$(errno_of "$errno"))"*) ;;
+	*) fail "$name is not refused with '$verdict' and $errno: $said" ;;
 	esac
 	# The target's own line, with the value that is wrong.
 	case $said in

@@ -13,9 +13,11 @@ run() {
 	reference=$2
 	rounds=$3
 	shift 3
-	rm -f "$CASE_TMP/stop"
-	blkcheck compare "/dev/mapper/$name" "$reference" --threads 4 --until "$CASE_TMP/stop" --seed 5 >"$CASE_TMP/out" 2>&1 &
+	rm -f "$CASE_TMP/stop" "$CASE_TMP/ready"
+	blkcheck compare "/dev/mapper/$name" "$reference" --threads 4 --ready "$CASE_TMP/ready" \
+		--until "$CASE_TMP/stop" --seed 5 >"$CASE_TMP/out" 2>&1 &
 	reader=$!
+	eventually 20 test -e "$CASE_TMP/ready"
 	expect_ok dmcheck reload "$name" "$@" --count "$rounds"
 	: >"$CASE_TMP/stop"
 	wait $reader || fail "$(cat "$CASE_TMP/out")"

@@ -42,22 +42,21 @@ check() {
 	expect_eq "the content" "$(blkcheck hash "/dev/mapper/$1")" "$content"
 }
 
-# The flush that ends a buffered write succeeds or not, the page that cannot be written fails.
-writable="direct-write EIO
+writable="flush done
+direct-write EIO
 long-direct-write EIO
 buffered-write EIO
 discard EOPNOTSUPP
 secure-discard EOPNOTSUPP
 zero-out EIO
-flush done
 one-sector-write EIO"
-readonly="direct-write EPERM
+readonly="flush done
+direct-write EPERM
 long-direct-write EPERM
 buffered-write EPERM
-discard EPERM
-secure-discard EPERM
+discard EOPNOTSUPP
+secure-discard EOPNOTSUPP
 zero-out EPERM
-flush done
 one-sector-write EPERM"
 
 for mode in "" -r; do

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Does to device-mapper what cannot be done with dmsetup, or not often enough.
+//!
+//! Tables are given as one argument, lines separated by newlines. It never reads an image itself.
+
+use overlaybd_tools::{
+    args::{self, Args},
+    device::Device,
+    dm::{Answer, Dm, Line},
+    Context, Failure,
+};
+
+const USAGE: &str = "usage:
+  dmcheck cycle NAME TABLE --count N [--threads N] [--read BYTES]
+      makes devices NAME-0, NAME-1, ... one a thread, reads each and removes it, again and again
+  dmcheck load NAME TABLE --count N
+      makes a device, loads and drops the table again and again, and removes the device
+  dmcheck reload NAME TABLE... --count N
+      suspends the device, loads the next of the tables, resumes it, again and again
+  dmcheck status NAME [--table]
+      asks for the status in buffers of every size up to one that holds it; prints it";
+
+fn main() {
+    args::run(|| {
+        let mut args = Args::parse(&["table", "help"], &["count", "threads", "read"])?;
+        if args.flag("help") {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        let command = args.word("the command")?;
+        let name = args.word("the name")?;
+        let dm = Dm::open()?;
+        match command.as_str() {
+            "cycle" => cycle(&dm, &name, &mut args),
+            "load" => load(&dm, &name, &mut args),
+            "reload" => reload(&dm, &name, &mut args),
+            "status" => status(&dm, &name, args.flag("table")),
+            other => Err(format!("there is no command {other}\n{USAGE}")),
+        }
+    })
+}
+
+fn table(text: &str) -> Result<Vec<Line>, Failure> {
+    text.lines().map(str::parse).collect()
+}
+
+fn count(args: &Args) -> Result<u64, Failure> {
+    args.get("count")?
+        .ok_or_else(|| "--count is missing".into())
+}
+
+fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
+    let table = table(&args.word("the table")?)?;
+    let threads: u64 = args.get("threads")?.unwrap_or(1);
+    let each = count(args)?.div_ceil(threads);
+    let bytes: u64 = args.get("read")?.unwrap_or(512);
+    let one = |name: &str| {
+        let node = dm.create(name)?;
+        let used = dm.load(name, &table).and_then(|()| {
+            dm.resume(name)?;
+            if bytes > 0 {
+                Device::open(&node, true)?.scan(0, bytes, |_, _| Ok(()))?;
+            }
+            Ok(())
+        });
+        let removed = dm.remove(name);
+        used.and(removed)
+    };
+    std::thread::scope(|scope| {
+        let run = |thread| {
+            let name = format!("{name}-{thread}");
+            scope.spawn(move || {
+                (0..each).try_for_each(|n| one(&name).context(format_args!("cycle {n}")))
+            })
+        };
+        let threads: Vec<_> = (0..threads).map(run).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err("a thread panicked".into()))
+        })
+    })
+}
+
+fn load(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
+    let table = table(&args.word("the table")?)?;
+    let count = count(args)?;
+    dm.create(name)?;
+    let done = (0..count).try_for_each(|n| {
+        dm.load(name, &table)
+            .and_then(|()| dm.clear(name))
+            .context(format_args!("load {n}"))
+    });
+    done.and(dm.remove(name))
+}
+
+fn reload(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
+    let tables = args.rest();
+    let tables: Vec<_> = tables
+        .iter()
+        .map(|text| table(text))
+        .collect::<Result<_, _>>()?;
+    for (n, table) in tables
+        .iter()
+        .cycle()
+        .take(count(args)? as usize)
+        .enumerate()
+    {
+        // Half of the time the table is loaded while reads go on, half of it while they wait.
+        if n % 2 == 0 {
+            dm.load(name, table)?;
+        }
+        dm.suspend(name, n % 4 < 2)?;
+        let loaded = if n % 2 == 0 {
+            Ok(())
+        } else {
+            dm.load(name, table)
+        };
+        dm.resume(name)?;
+        loaded?;
+    }
+    Ok(())
+}
+
+fn status(dm: &Dm, name: &str, table: bool) -> Result<(), Failure> {
+    let Answer::Texts(want) = dm.status(name, table, 1 << 20)? else {
+        return Err("the answer does not fit into a MiB".into());
+    };
+    let mut full = 0;
+    for room in 8.. {
+        match dm.status(name, table, room)? {
+            Answer::Full => full += 1,
+            Answer::Texts(texts) if texts != want => {
+                return Err(format!(
+                    "in {room} bytes the answer is {texts:?}, not {want:?}"
+                ))
+            }
+            Answer::Texts(_) => break,
+        }
+    }
+    if full == 0 {
+        return Err("no buffer was too small".into());
+    }
+    for text in want {
+        println!("{text}");
+    }
+    Ok(())
+}

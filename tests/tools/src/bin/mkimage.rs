@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Makes images that the set of reference images has none of, and what reading them must give.
+//!
+//! They depend on the seed alone. The writers are those of `overlaybd-image`; nothing here knows
+//! the formats.
+
+use overlaybd_image::{LayerWriter, ZfileWriter};
+use overlaybd_tools::{
+    args::{self, Args},
+    Context, Failure, SECTOR,
+};
+use std::{fmt::Write as _, path::Path};
+
+const USAGE: &str = "usage:
+  mkimage zfile FILE --bytes N [--seed N] [--block-size N] [--no-verify] [--no-digest]
+      [--overwrite-header]
+      a ZFile; FILE.content is what it holds
+  mkimage stack DIR --layers N [--seed N] [--unit SECTORS]
+      a stack of layers: DIR/layers holds them one after the other, DIR/table has a line
+      'FIRST-SECTOR SECTORS' for each, the lowest first, DIR/content is what the stack holds.
+      Some part of every layer is visible; all extents are multiples of the unit";
+
+fn main() {
+    args::run(|| {
+        let mut args = Args::parse(
+            &["no-verify", "no-digest", "overwrite-header", "help"],
+            &["bytes", "seed", "block-size", "layers", "unit"],
+        )?;
+        if args.flag("help") {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        let command = args.word("the command")?;
+        let path = args.word("the path")?;
+        match command.as_str() {
+            "zfile" => zfile(&path, &args),
+            "stack" => stack(Path::new(&path), &args),
+            other => Err(format!("there is no command {other}\n{USAGE}")),
+        }
+    })
+}
+
+fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Failure> {
+    let path = path.as_ref();
+    std::fs::write(path, bytes).context(path.display())
+}
+
+/// Bytes of all sorts, in stretches: zeros, a repeated phrase, noise.
+fn content(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8192);
+    while bytes.len() < len {
+        let stretch = rng.usize(1..8192);
+        match rng.u8(0..4) {
+            0 => bytes.resize(bytes.len() + stretch, 0),
+            1 => {
+                let phrase: Vec<u8> = (0..rng.usize(1..100)).map(|_| rng.u8(..)).collect();
+                bytes.extend(phrase.iter().cycle().take(stretch));
+            }
+            _ => bytes.extend((0..stretch).map(|_| rng.u8(..))),
+        }
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
+    let len = args.get("bytes")?.ok_or("--bytes is missing")?;
+    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+    let content = content(&mut rng, len);
+    let file = ZfileWriter::new()
+        .block_size(args.get("block-size")?.unwrap_or(4096))
+        .verify(!args.flag("no-verify"))
+        .digest(!args.flag("no-digest"))
+        .overwrite_header(args.flag("overwrite-header"))
+        .write(&content);
+    write(path, &file)?;
+    write(format!("{path}.content"), &content)
+}
+
+/// What each layer has to itself, in units: an extent of it lies there and in no other layer.
+const OWN: u64 = 2;
+/// What all layers write to, in units.
+const SHARED: u64 = 1024;
+
+fn stack(dir: &Path, args: &Args) -> Result<(), Failure> {
+    let layers: u64 = args.get("layers")?.ok_or("--layers is missing")?;
+    let unit: u64 = args.get("unit")?.unwrap_or(1);
+    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+    let units = layers * OWN + SHARED;
+    let bytes = |units: u64| (units * unit * SECTOR) as usize;
+    let mut image = vec![0; bytes(units)];
+    let (mut blobs, mut table) = (Vec::new(), String::new());
+    for number in 0..layers {
+        let mut layer = LayerWriter::new(image.len() as u64);
+        // Where extents are, in units: the layer's own, then some of the shared ones.
+        let mut extents = vec![(number * OWN, 1)];
+        let mut at = layers * OWN;
+        for _ in 0..6 {
+            at += rng.u64(0..SHARED / 8);
+            let len = rng.u64(1..32).min(units.saturating_sub(at));
+            if len > 0 {
+                extents.push((at, len));
+            }
+            at += len;
+        }
+        for (at, len) in extents {
+            let place = &mut image[bytes(at)..bytes(at + len)];
+            if at >= layers * OWN && rng.u8(0..4) == 0 {
+                layer = layer.zeros(at * unit, len * unit);
+                place.fill(0);
+            } else {
+                let data = content(&mut rng, place.len());
+                layer = layer.data(at * unit, &data);
+                place.copy_from_slice(&data);
+            }
+        }
+        // Every fourth layer has its data in another order than its index.
+        if number % 4 == 3 {
+            layer = layer.shuffle(number);
+        }
+        let mut blob = layer.write();
+        let sectors = blob.len() as u64 / SECTOR;
+        let first = blobs.len() as u64 / SECTOR;
+        writeln!(table, "{first} {sectors}").context("table")?;
+        // Layers begin on a boundary that any device has.
+        blob.resize(blob.len().next_multiple_of(4096), 0);
+        blobs.extend(blob);
+    }
+    std::fs::create_dir_all(dir).context(dir.display())?;
+    write(dir.join("layers"), &blobs)?;
+    write(dir.join("table"), table.as_bytes())?;
+    write(dir.join("content"), &image)
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A block device or file, opened read-only for direct or buffered reads.
+
+use crate::{
+    sys::{self, Buffer},
+    Context, Failure,
+};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, IoSliceMut, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// How much is read at once when all is read in order, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// Something to read from.
+pub struct Device {
+    file: File,
+    path: PathBuf,
+    len: u64,
+}
+
+impl Device {
+    /// Opens `path`; with `direct`, reads go past the page cache.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened or has no length.
+    pub fn open(path: &Path, direct: bool) -> Result<Self, Failure> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        if direct {
+            options.custom_flags(libc::O_DIRECT);
+        }
+        let mut file = options.open(path).context(path.display())?;
+        let len = file.seek(SeekFrom::End(0)).context(path.display())?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            len,
+        })
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Drops what is cached of it.
+    pub fn drop_cache(&self) {
+        sys::drop_cache(&self.file);
+    }
+
+    /// One `preadv2`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    pub fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, nowait: bool) -> io::Result<usize> {
+        sys::preadv(&self.file, slices, at, nowait)
+    }
+
+    /// Reads `bytes` bytes from `at` on, in order and in large pieces, and hands them to `take`
+    /// with their offset.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel or `take` reports, or if the device ends before.
+    pub fn scan(
+        &self,
+        at: u64,
+        bytes: u64,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut buffer = Buffer::new(PIECE, true);
+        let end = at
+            .checked_add(bytes)
+            .filter(|&end| end <= self.len)
+            .ok_or_else(|| {
+                format!(
+                    "{} has {} bytes, {bytes} at {at} were asked for",
+                    self.path.display(),
+                    self.len
+                )
+            })?;
+        let mut at = at;
+        while at < end {
+            let want = (PIECE as u64).min(end - at) as usize;
+            // Direct reads are whole sectors.
+            let whole = want.next_multiple_of(512);
+            let n = self
+                .read(&mut [IoSliceMut::new(&mut buffer[..whole])], at, false)
+                .context(format_args!("{} at byte {at}", self.path.display()))?;
+            let n = n.min(want);
+            if n == 0 {
+                return Err(format!("{} ends at byte {at}", self.path.display()));
+            }
+            take(at, &buffer[..n])?;
+            at += n as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random reads of a device in every shape user space can give them, compared with a reference.
+//!
+//! Direct reads begin and end at any sector, land at any multiple of 512 bytes in a page, in one
+//! piece or in several, in huge pages or in small ones: so the bios have segments that begin and
+//! end anywhere and are several pages long. Buffered reads begin and end at any byte. Memory is
+//! filled with a pattern before each read, and the memory around what is read must keep it.
+
+use crate::{
+    device::Device,
+    reference::{Holes, Reference},
+    sys::{errno_name, Buffer},
+    Context, Failure, SECTOR,
+};
+use std::{
+    io::{self, IoSliceMut},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// What is to be read.
+pub struct Plan {
+    /// How many reads each thread makes, if it is not told to stop before.
+    pub reads: u64,
+    /// This file is made after the first read.
+    pub ready: Option<PathBuf>,
+    /// The thread ends once this file is there.
+    pub until: Option<PathBuf>,
+    /// The longest read in bytes, a multiple of 512.
+    pub max_bytes: u64,
+    /// The most pieces a direct read is made of.
+    pub max_pieces: usize,
+    /// Where the reference begins on the device, in bytes, a multiple of 512.
+    pub device_offset: u64,
+    /// What must fail to be read, in bytes of the reference.
+    pub holes: Holes,
+    /// Only direct reads.
+    pub direct_only: bool,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Default)]
+pub struct Done {
+    /// Reads made.
+    pub reads: u64,
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Reads with `RWF_NOWAIT` that were answered at once.
+    pub nowait_answered: u64,
+    /// Those that were refused, and made again without it.
+    pub nowait_refused: u64,
+    /// Reads that failed, as they should.
+    pub failed: u64,
+}
+
+impl Done {
+    /// Adds what another thread did.
+    pub fn add(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.bytes += other.bytes;
+        self.nowait_answered += other.nowait_answered;
+        self.nowait_refused += other.nowait_refused;
+        self.failed += other.failed;
+    }
+}
+
+/// How a read is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    DirectNowait,
+    Buffered,
+}
+
+/// Reads one device at random places.
+pub struct Reader<'a> {
+    direct: Device,
+    buffered: Device,
+    reference: &'a Reference,
+    plan: &'a Plan,
+    rng: fastrand::Rng,
+    huge: Buffer,
+    small: Buffer,
+    done: Done,
+}
+
+/// Bytes around what is read that are looked at too.
+const MARGIN: usize = 1024;
+
+impl<'a> Reader<'a> {
+    /// A reader of the device at `path`. What it does depends on the seed alone.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot be opened or is shorter than the reference.
+    pub fn new(
+        path: &Path,
+        reference: &'a Reference,
+        plan: &'a Plan,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let direct = Device::open(path, true)?;
+        let buffered = Device::open(path, false)?;
+        if direct.len() < plan.device_offset + reference.len() {
+            return Err(format!(
+                "{} has {} bytes, the reference ends at {}",
+                path.display(),
+                direct.len(),
+                plan.device_offset + reference.len()
+            ));
+        }
+        // Every piece may be preceded by a gap of up to a page.
+        let room = plan.max_bytes as usize + plan.max_pieces * 4096 + 2 * MARGIN + 8192;
+        Ok(Self {
+            direct,
+            buffered,
+            reference,
+            plan,
+            rng: fastrand::Rng::with_seed(seed),
+            huge: Buffer::new(room, true),
+            small: Buffer::new(room, false),
+            done: Done::default(),
+        })
+    }
+
+    /// Makes the reads of the plan.
+    ///
+    /// # Errors
+    ///
+    /// The first read that is not as it should be.
+    pub fn run(mut self) -> Result<Done, Failure> {
+        let over = |until: &PathBuf| until.exists();
+        for n in 0..self.plan.reads {
+            if self.plan.until.as_ref().is_some_and(over) {
+                break;
+            }
+            self.one()
+                .map_err(|failure| format!("read {n}: {failure}"))?;
+            if let Some(path) = self.plan.ready.as_ref().filter(|_| n == 0) {
+                std::fs::write(path, "").context(path.display())?;
+            }
+        }
+        Ok(self.done)
+    }
+
+    /// Where the next read is, in units of `unit` bytes: mostly short, sometimes as long as may be,
+    /// sometimes up to the very end.
+    fn place(&mut self, unit: u64) -> (u64, u64) {
+        let end = self.reference.len() / unit;
+        let max = (self.plan.max_bytes / unit).min(end);
+        let limit = 1 << self.rng.u32(0..=max.ilog2());
+        let len = self.rng.u64(1..=max.min(2 * limit));
+        let last = end - len;
+        let start = if self.rng.u8(0..16) == 0 {
+            last
+        } else {
+            self.rng.u64(0..=last)
+        };
+        (start * unit, len * unit)
+    }
+
+    fn way(&mut self) -> Way {
+        match self.rng.u8(0..8) {
+            0 if !self.plan.direct_only => Way::DirectNowait,
+            1 | 2 if !self.plan.direct_only => Way::Buffered,
+            _ => Way::Direct,
+        }
+    }
+
+    /// Cuts `len` bytes into pieces of whole sectors.
+    fn pieces(&mut self, len: usize) -> Vec<usize> {
+        let sectors = len / SECTOR as usize;
+        let count = match self.rng.u8(0..3) {
+            0 => self.rng.usize(1..=self.plan.max_pieces).min(sectors),
+            _ => 1,
+        };
+        let mut cuts: Vec<_> = (1..count).map(|_| self.rng.usize(1..sectors)).collect();
+        cuts.extend([0, sectors]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let sizes = cuts
+            .windows(2)
+            .map(|cut| (cut[1] - cut[0]) * SECTOR as usize);
+        sizes.collect()
+    }
+
+    fn one(&mut self) -> Result<(), Failure> {
+        let way = self.way();
+        let (at, len) = self.place(if way == Way::Buffered { 1 } else { SECTOR });
+        let len = len as usize;
+        let sizes = if way == Way::Buffered {
+            if self.rng.u8(0..4) == 0 {
+                self.buffered.drop_cache();
+            }
+            vec![len]
+        } else {
+            self.pieces(len)
+        };
+        let mut next = MARGIN;
+        let mut places: Vec<Range<usize>> = Vec::new();
+        for size in sizes {
+            let gap = self.rng.usize(0..8);
+            let start = match way {
+                Way::Buffered => next + self.rng.usize(0..4096),
+                _ => next + gap * SECTOR as usize,
+            };
+            next = start + size;
+            places.push(start..next);
+        }
+        let huge = self.rng.bool();
+        let pattern = self.rng.u8(..);
+        let what = format!(
+            "{way:?} read of {len} bytes at {at} into {} pieces ({places:?}, huge pages: {huge})",
+            places.len()
+        );
+        self.read_and_compare(way, at, len, &places, huge, pattern)
+            .map_err(|failure| format!("{what}: {failure}"))?;
+        self.done.reads += 1;
+        Ok(())
+    }
+
+    fn read_and_compare(
+        &mut self,
+        way: Way,
+        at: u64,
+        len: usize,
+        places: &[Range<usize>],
+        huge: bool,
+        pattern: u8,
+    ) -> Result<(), Failure> {
+        let memory = if huge {
+            &mut self.huge
+        } else {
+            &mut self.small
+        };
+        let end = places.last().map_or(0, |place| place.end) + MARGIN;
+        memory[..end].fill(pattern);
+        let device = match way {
+            Way::Buffered => &self.buffered,
+            _ => &self.direct,
+        };
+        let from = self.plan.device_offset + at;
+        let mut result = read_into(device, memory, places, from, way == Way::DirectNowait);
+        if way == Way::DirectNowait {
+            match &result {
+                Ok(n) if *n == len => self.done.nowait_answered += 1,
+                Err(error) if !again(error) => {}
+                _ => {
+                    self.done.nowait_refused += 1;
+                    memory[..end].fill(pattern);
+                    result = read_into(device, memory, places, from, false);
+                }
+            }
+        }
+        let must_fail = self.plan.holes.touch(at, len as u64);
+        match result {
+            Err(error) if must_fail && error.raw_os_error() == Some(libc::EIO) => {
+                self.done.failed += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(format!("{} ({error})", errno_name(&error))),
+            Ok(_) if must_fail => return Err("it succeeded and should have failed".into()),
+            Ok(n) if n != len => return Err(format!("only {n} bytes were read")),
+            Ok(_) => {}
+        }
+        let mut offset = at;
+        let mut untouched = 0;
+        for place in places {
+            guard(memory, untouched..place.start, pattern)?;
+            self.reference.compare(offset, &memory[place.clone()])?;
+            offset += place.len() as u64;
+            untouched = place.end;
+        }
+        guard(memory, untouched..end, pattern)?;
+        self.done.bytes += len as u64;
+        Ok(())
+    }
+}
+
+/// Whether a read with `RWF_NOWAIT` may end like this: it would have had to wait, or the device does
+/// not offer it.
+fn again(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP))
+}
+
+/// Reads into `places` of `memory`, which are in order and do not overlap.
+fn read_into(
+    device: &Device,
+    memory: &mut [u8],
+    places: &[Range<usize>],
+    at: u64,
+    nowait: bool,
+) -> io::Result<usize> {
+    let mut rest = memory;
+    let mut taken = 0;
+    let mut slices = Vec::with_capacity(places.len());
+    for place in places {
+        let (_, tail) = rest.split_at_mut(place.start - taken);
+        let (slice, tail) = tail.split_at_mut(place.len());
+        slices.push(IoSliceMut::new(slice));
+        rest = tail;
+        taken = place.end;
+    }
+    device.read(&mut slices, at, nowait)
+}
+
+/// The memory at `place` must hold nothing but `pattern`.
+fn guard(memory: &[u8], place: Range<usize>, pattern: u8) -> Result<(), Failure> {
+    let start = place.start;
+    match memory[place].iter().position(|&byte| byte != pattern) {
+        None => Ok(()),
+        Some(at) => Err(format!(
+            "memory outside of the read was written, at {}",
+            start + at
+        )),
+    }
+}
