@@ -1,19 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs the cases named on the job disk, in the guest, one after the other, and tells the host when
-# each begins and how it ended. It cleans up behind a case, and what it finds left behind fails the
+# Runs cases in the guest, one after the other as the host names them, and tells the host when each
+# begins and how it ended. It cleans up behind a case, and what it finds left behind fails the
 # case. It does not read the kernel log: the host judges that.
 #
 # Lines to the host, each behind "@@vm " in the kernel log:
+#   next                      the guest waits for a line on its console: `case CASE` or `finish`
 #   begin CASE SECONDS        the case starts; SECONDS is its limit
 #   | TEXT                    output of the case that is about to end badly
 #   end CASE pass|fail|timeout TEXT
 #   unclean TEXT              something could not be cleaned up: use this guest no longer
-#   done                      all cases ran
 
 here=/overlaybd/tests/vm
-job=/dev/vdb
+console=/dev/ttyS0
 out=/run/case.out
 
 # How long a case may run that does not say so itself with a line "# timeout: SECONDS".
@@ -168,13 +168,13 @@ kmemleak() {
 	tell "end kmemleak $verdict $text"
 }
 
-read -r TRACE <$job
-[ "$TRACE" = -x ] || TRACE=
-for name in $(tr -d '\0' <$job | sed 1d); do
+TRACE=
+! grep -q 'overlaybd\.trace' /proc/cmdline || TRACE=-x
+stty -F $console -echo
+while tell next && read -r word name && [ "$word" = case ]; do
 	run_case "$name"
-done
+done <$console
 # The file is there without content when kmemleak is off.
 if [ -e /sys/kernel/debug/kmemleak ]; then
 	kmemleak
 fi
-tell "done"
