@@ -43,8 +43,8 @@ struct Overlaybd {
 impl kernel::Module for Overlaybd {
     fn init(module: &'static ThisModule) -> Result<Self> {
         Ok(Self {
-            _zfile: dm::Registration::new(module)?,
-            _lsmt: dm::Registration::new(module)?,
+            _zfile: dm::Registration::new(module, zfile::Context::new()?)?,
+            _lsmt: dm::Registration::new(module, ())?,
         })
     }
 }

@@ -11,10 +11,7 @@ use crate::dm::{
     Setup, //
 };
 use core::fmt;
-use kernel::{
-    alloc::Flags,
-    prelude::*, //
-};
+use kernel::prelude::*;
 use overlaybd_format::{
     units::{
         Bytes,
@@ -175,12 +172,6 @@ pub(crate) fn check_table_len(setup: &Setup<'_>, image: Sectors) -> Result<(), C
         ));
     }
     Ok(())
-}
-
-/// How memory for an index is asked for: its size is the image's to choose, so that it is not there
-/// is nothing to warn of.
-pub(crate) fn index_memory() -> Flags {
-    GFP_KERNEL | __GFP_NOWARN
 }
 
 /// Refuses an index that would take more memory than the module may use for one target.

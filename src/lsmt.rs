@@ -10,6 +10,7 @@
 use crate::{
     dm::{
         Args,
+        Array,
         Bio,
         CtrError,
         DeviceVisitor,
@@ -24,7 +25,6 @@ use crate::{
     image::{
         check_index_memory,
         check_table_len,
-        index_memory,
         Source, //
     },
 };
@@ -63,13 +63,13 @@ use overlaybd_format::{
 pub(crate) struct Lsmt {
     /// The layers, lowest first.
     layers: KVec<Source>,
-    map: SegmentMap<KVVec<Segment>>,
+    map: SegmentMap<Array<Segment>>,
 }
 
 /// A layer that has been checked, and its segments.
 struct Loaded {
     layer: Layer,
-    segments: KVVec<Segment>,
+    segments: Array<Segment>,
 }
 
 impl Lsmt {
@@ -87,9 +87,9 @@ impl Lsmt {
         setup: &Setup<'_>,
         source: &Source,
         layer: &Layer,
-    ) -> Result<KVVec<Segment>, CtrError> {
+    ) -> Result<Array<Segment>, CtrError> {
         let entries = usize::try_from(layer.index_entries()).unwrap_or(usize::MAX);
-        let storage = KVVec::from_elem(Segment::EMPTY, entries, index_memory())?;
+        let storage = Array::new(Segment::EMPTY, entries)?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut loader = IndexLoader::new(layer, storage).map_err(refuse)?;
         source.index(
@@ -120,10 +120,10 @@ impl Lsmt {
 
     /// Merges the segments of all layers: counts them first, so that the result takes no more
     /// memory than it needs.
-    fn merge(setup: &Setup<'_>, loaded: &[Loaded]) -> Result<KVVec<Segment>, CtrError> {
+    fn merge(setup: &Setup<'_>, loaded: &[Loaded]) -> Result<Array<Segment>, CtrError> {
         let mut layers = KVec::with_capacity(loaded.len(), GFP_KERNEL)?;
         for layer in loaded {
-            layers.push(layer.segments.as_slice(), GFP_KERNEL)?;
+            layers.push(&*layer.segments, GFP_KERNEL)?;
         }
         let mut cursors = KVec::from_elem(Cursor::EMPTY, layers.len(), GFP_KERNEL)?;
         let refuse = |error: MergeError<AllocError>| match error {
@@ -141,9 +141,13 @@ impl Lsmt {
         })
         .map_err(refuse)?;
         check_index_memory(setup, count as u64 * size_of::<Segment>() as u64)?;
-        let mut merged = KVVec::with_capacity(count, index_memory())?;
+        let mut merged = Array::new(Segment::EMPTY, count)?;
+        let mut places = merged.iter_mut();
         merge(&layers, &mut cursors, |segment| {
-            merged.push(segment, index_memory())
+            places
+                .next()
+                .map(|place| *place = segment)
+                .ok_or(AllocError)
         })
         .map_err(refuse)?;
         Ok(merged)
@@ -193,8 +197,9 @@ impl Target for Lsmt {
     const VERSION: [c_uint; 3] = [1, 0, 0];
     const FEATURES: Features = Features::NOWAIT;
     type Io = ();
+    type Context = ();
 
-    fn ctr(setup: &mut Setup<'_>, mut args: Args<'_>) -> Result<Self, CtrError> {
+    fn ctr((): &(), setup: &mut Setup<'_>, mut args: Args<'_>) -> Result<Self, CtrError> {
         let words = args.remaining();
         if words == 0 || words % 2 != 0 {
             return Err(setup.refuse(

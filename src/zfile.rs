@@ -10,6 +10,7 @@ use crate::{
     dm::{
         crc32c,
         Args,
+        Array,
         Bio,
         BufferPool,
         CtrError,
@@ -26,12 +27,12 @@ use crate::{
         StatusKind,
         StatusText,
         Target,
-        Unit, //
+        Unit,
+        ZstdContexts, //
     },
     image::{
         check_index_memory,
         check_table_len,
-        index_memory,
         Source, //
     },
 };
@@ -68,6 +69,7 @@ use overlaybd_format::{
         open,
         Algorithm,
         BlockError,
+        Decompress,
         Group,
         JumpTable,
         JumpTableBuilder,
@@ -85,12 +87,43 @@ const MAX_IO_SECTORS: u32 = 512;
 /// A ZFile on a lower device.
 pub(crate) struct Zfile {
     source: Source,
-    table: JumpTable<KVVec<Group>>,
+    table: JumpTable<Array<Group>>,
     buffers: Arc<BufferPool>,
     /// The unit that the lower device is read in.
     unit: Unit,
+    codec: Codec,
     failures: Failures,
     log: Log,
+}
+
+/// What all targets share.
+pub(crate) struct Context {
+    zstd: Arc<ZstdContexts>,
+}
+
+impl Context {
+    /// Made when the target type is registered.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            zstd: ZstdContexts::new()?,
+        })
+    }
+}
+
+/// How the blocks are compressed, with what decompressing them takes.
+enum Codec {
+    Lz4,
+    Zstd(Arc<ZstdContexts>),
+}
+
+impl Codec {
+    /// The name in the status line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Lz4 => "lz4",
+            Self::Zstd(_) => "zstd",
+        }
+    }
 }
 
 /// What `map` tells `transform` about a bio.
@@ -112,8 +145,9 @@ struct Extent {
     single: bool,
 }
 
-/// Blocks that could not be read, by kind, since the target was made.
+/// Failures since the target was made, by kind: reads of the lower device, and blocks.
 struct Failures {
+    read: Atomic<u64>,
     crc: Atomic<u64>,
     decompress: Atomic<u64>,
 }
@@ -133,13 +167,31 @@ impl Zfile {
                 pending.finish(&trailer, crc32c).map_err(refuse)?
             }
         };
+        Ok(layout)
+    }
+
+    /// Gets what decompressing the blocks will take.
+    fn prepare_codec(
+        context: &Context,
+        setup: &Setup<'_>,
+        source: &Source,
+        layout: &Layout,
+    ) -> Result<Codec, CtrError> {
         match layout.algorithm() {
-            Algorithm::Lz4 => Ok(layout),
-            other => Err(setup.refuse(
-                c"ZFile: compression algorithm not supported",
-                EOPNOTSUPP,
-                format_args!("{}: compressed with {other:?}", source.device),
-            )),
+            Algorithm::Lz4 => Ok(Codec::Lz4),
+            Algorithm::Zstd => match context.zstd.provide() {
+                Ok(()) => Ok(Codec::Zstd(context.zstd.clone())),
+                Err(errno) if errno == EOPNOTSUPP => Err(setup.refuse(
+                    c"ZFile: this kernel has no ZSTD",
+                    errno,
+                    format_args!("{}: compressed with ZSTD", source.device),
+                )),
+                Err(errno) => Err(setup.refuse(
+                    c"Cannot allocate ZSTD workspaces",
+                    errno,
+                    format_args!("{}: no memory for ZSTD workspaces", source.device),
+                )),
+            },
         }
     }
 
@@ -148,10 +200,10 @@ impl Zfile {
         setup: &Setup<'_>,
         source: &Source,
         layout: Layout,
-    ) -> Result<JumpTable<KVVec<Group>>, CtrError> {
+    ) -> Result<JumpTable<Array<Group>>, CtrError> {
         let groups = groups_needed(layout.block_count());
         check_index_memory(setup, groups as u64 * size_of::<Group>() as u64)?;
-        let groups = KVVec::from_elem(Group::EMPTY, groups, index_memory())?;
+        let groups = Array::new(Group::EMPTY, groups)?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut builder = JumpTableBuilder::new(layout, groups, crc32c).map_err(refuse)?;
         source.index(
@@ -222,8 +274,14 @@ impl Zfile {
     }
 
     /// Decompresses one block into `out`, as long as the block's content.
-    fn decode(&self, block: BlockIndex, stored: &[u8], out: &mut [u8]) -> Result<(), Damaged> {
-        decode(self.table.layout(), block, stored, out, crc32c, &mut Lz4).map_err(|error| {
+    fn decode(
+        &self,
+        block: BlockIndex,
+        stored: &[u8],
+        out: &mut [u8],
+        codec: &mut impl Decompress,
+    ) -> Result<(), Damaged> {
+        decode(self.table.layout(), block, stored, out, crc32c, codec).map_err(|error| {
             let kind = match error {
                 BlockError::Crc { .. } => &self.failures.crc,
                 _ => &self.failures.decompress,
@@ -233,6 +291,46 @@ impl Zfile {
                 .error_limited(format_args!("{}: {error}", self.source.device));
             Damaged
         })
+    }
+
+    /// Decompresses the blocks of a bio into its memory.
+    fn decode_all(
+        &self,
+        request: Request,
+        read: &[u8],
+        scratch: &mut [u8],
+        out: &mut Segments<'_>,
+        codec: &mut impl Decompress,
+    ) -> Result<(), Damaged> {
+        let layout = self.table.layout();
+        let wanted = Bytes::new(out.remaining() as u64);
+        let (first, last) = self.blocks_of(request.start, wanted).ok_or(Damaged)?;
+        // Only the first block may be needed from the middle on.
+        let (_, mut skip) = layout.block_size().of(request.start).ok_or(Damaged)?;
+        for (block, stored) in self.table.blocks(first, last) {
+            let stored = self.stored(request, stored, read).ok_or(Damaged)?;
+            let len = layout.block_len(block).ok_or(Damaged)?;
+            let end = len.min(skip.saturating_add(out.remaining()));
+            if (skip, end) == (0, len) {
+                if let Some(done) =
+                    out.fill(len, |content| self.decode(block, stored, content, codec))
+                {
+                    done?;
+                    continue;
+                }
+            }
+            let content = scratch.get_mut(..len).ok_or(Damaged)?;
+            self.decode(block, stored, content, codec)?;
+            out.write(content.get(skip..end).ok_or(Damaged)?);
+            skip = 0;
+        }
+        // The content may end within its last sector; the rest of that one is zeros.
+        if out.remaining() < SECTOR_SIZE as usize
+            && last.next().map(BlockIndex::get) == Some(layout.block_count())
+        {
+            out.zero_rest();
+        }
+        Ok(())
     }
 
     /// The bytes of one block in what was read.
@@ -251,8 +349,9 @@ impl Target for Zfile {
     // `map` may wait for memory.
     const FEATURES: Features = Features::NONE;
     type Io = Pending<Self>;
+    type Context = Context;
 
-    fn ctr(setup: &mut Setup<'_>, mut args: Args<'_>) -> Result<Self, CtrError> {
+    fn ctr(context: &Context, setup: &mut Setup<'_>, mut args: Args<'_>) -> Result<Self, CtrError> {
         if args.remaining() != 2 {
             return Err(setup.refuse(
                 c"Invalid argument count",
@@ -265,6 +364,7 @@ impl Target for Zfile {
         }
         let source = Source::from_args(setup, &mut args)?;
         let layout = Self::open_layout(setup, &source)?;
+        let codec = Self::prepare_codec(context, setup, &source, &layout)?;
         let table = Self::load_table(setup, &source, layout)?;
         let unit = source.device.unit();
         let buffers =
@@ -280,7 +380,9 @@ impl Target for Zfile {
             table,
             buffers,
             unit,
+            codec,
             failures: Failures {
+                read: Atomic::new(0),
                 crc: Atomic::new(0),
                 decompress: Atomic::new(0),
             },
@@ -333,7 +435,8 @@ impl Target for Zfile {
         match kind {
             StatusKind::Info => write!(
                 text,
-                "lz4 {} {} blocks {} index_bytes {} crc_errors {} decompress_errors {}",
+                "{} {} {} blocks {} index_bytes {} read_errors {} crc_errors {} decompress_errors {}",
+                self.codec.name(),
                 layout.block_size(),
                 if layout.verify() {
                     "verify"
@@ -342,6 +445,7 @@ impl Target for Zfile {
                 },
                 layout.block_count(),
                 self.table.memory_bytes(),
+                self.failures.read.load(Relaxed),
                 self.failures.crc.load(Relaxed),
                 self.failures.decompress.load(Relaxed),
             ),
@@ -369,6 +473,10 @@ impl Target for Zfile {
 impl ReadThrough for Zfile {
     type Request = Request;
 
+    fn lower_failed(&self) {
+        self.failures.read.fetch_add(1, Relaxed);
+    }
+
     fn transform(
         &self,
         request: Request,
@@ -376,32 +484,11 @@ impl ReadThrough for Zfile {
         scratch: &mut [u8],
         out: &mut Segments<'_>,
     ) -> Result<(), Damaged> {
-        let layout = self.table.layout();
-        let wanted = Bytes::new(out.remaining() as u64);
-        let (first, last) = self.blocks_of(request.start, wanted).ok_or(Damaged)?;
-        // Only the first block may be needed from the middle on.
-        let (_, mut skip) = layout.block_size().of(request.start).ok_or(Damaged)?;
-        for (block, stored) in self.table.blocks(first, last) {
-            let stored = self.stored(request, stored, read).ok_or(Damaged)?;
-            let len = layout.block_len(block).ok_or(Damaged)?;
-            let end = len.min(skip.saturating_add(out.remaining()));
-            if (skip, end) == (0, len) {
-                if let Some(done) = out.fill(len, |content| self.decode(block, stored, content)) {
-                    done?;
-                    continue;
-                }
+        match &self.codec {
+            Codec::Lz4 => self.decode_all(request, read, scratch, out, &mut Lz4),
+            Codec::Zstd(contexts) => {
+                self.decode_all(request, read, scratch, out, &mut contexts.take())
             }
-            let content = scratch.get_mut(..len).ok_or(Damaged)?;
-            self.decode(block, stored, content)?;
-            out.write(content.get(skip..end).ok_or(Damaged)?);
-            skip = 0;
         }
-        // The content may end within its last sector; the rest of that one is zeros.
-        if out.remaining() < SECTOR_SIZE as usize
-            && last.next().map(BlockIndex::get) == Some(layout.block_count())
-        {
-            out.zero_rest();
-        }
-        Ok(())
     }
 }

@@ -7,8 +7,10 @@
 #include "helpers.h"
 
 #include <linux/blkdev.h>
+#include <linux/cpumask.h>
 #include <linux/crc32.h>
 #include <linux/slab.h>
+#include <linux/zstd.h>
 
 #define DM_MSG_PREFIX "overlaybd"
 
@@ -90,6 +92,17 @@ void dm_overlaybd_kfree(void *p)
 	kfree(p);
 }
 
+/* For sizes that an image chooses: tries hard, but kills nobody, and does not warn. */
+void *dm_overlaybd_kvmalloc(size_t bytes)
+{
+	return kvmalloc(bytes, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+}
+
+void dm_overlaybd_kvfree(void *p)
+{
+	kvfree(p);
+}
+
 mempool_t *dm_overlaybd_mempool_create(int min_nr, size_t bytes)
 {
 	return mempool_create_kmalloc_pool(min_nr, bytes);
@@ -125,6 +138,55 @@ void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
 u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len)
 {
 	return crc32c(seed, bytes, len);
+}
+
+#if IS_REACHABLE(CONFIG_ZSTD_DECOMPRESS)
+size_t dm_overlaybd_zstd_workspace_bound(void)
+{
+	return zstd_dctx_workspace_bound();
+}
+
+void *dm_overlaybd_zstd_init(void *workspace, size_t bytes)
+{
+	return zstd_init_dctx(workspace, bytes);
+}
+
+size_t dm_overlaybd_zstd_decompress(void *context, void *out, size_t room,
+				    const void *frame, size_t len)
+{
+	return zstd_decompress_dctx(context, out, room, frame, len);
+}
+
+bool dm_overlaybd_zstd_is_error(size_t code)
+{
+	return zstd_is_error(code);
+}
+#else
+size_t dm_overlaybd_zstd_workspace_bound(void)
+{
+	return 0;
+}
+
+void *dm_overlaybd_zstd_init(void *workspace, size_t bytes)
+{
+	return NULL;
+}
+
+size_t dm_overlaybd_zstd_decompress(void *context, void *out, size_t room,
+				    const void *frame, size_t len)
+{
+	return 0;
+}
+
+bool dm_overlaybd_zstd_is_error(size_t code)
+{
+	return true;
+}
+#endif
+
+unsigned int dm_overlaybd_online_cpus(void)
+{
+	return num_online_cpus();
 }
 
 void dm_overlaybd_log_error(const char *device, const char *target,

@@ -41,6 +41,8 @@ void *dm_overlaybd_kmalloc_nowait(size_t bytes);
 mempool_t *dm_overlaybd_mempool_create(int min_nr, size_t bytes);
 void *dm_overlaybd_mempool_alloc(mempool_t *pool);
 void dm_overlaybd_kfree(void *p);
+void *dm_overlaybd_kvmalloc(size_t bytes);
+void dm_overlaybd_kvfree(void *p);
 struct workqueue_struct *dm_overlaybd_workqueue_create(void);
 void dm_overlaybd_init_work(struct work_struct *work, work_func_t func);
 bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
@@ -49,6 +51,14 @@ void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
 
 /* checksums: an inline function in some kernels */
 u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len);
+
+/* ZSTD; a bound of 0 says that the kernel has none */
+size_t dm_overlaybd_zstd_workspace_bound(void);
+void *dm_overlaybd_zstd_init(void *workspace, size_t bytes);
+size_t dm_overlaybd_zstd_decompress(void *context, void *out, size_t room,
+				    const void *frame, size_t len);
+bool dm_overlaybd_zstd_is_error(size_t code);
+unsigned int dm_overlaybd_online_cpus(void);
 
 /* log */
 void dm_overlaybd_log_error(const char *device, const char *target,

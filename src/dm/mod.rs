@@ -14,13 +14,16 @@
 //! | [`bio`] | a bio in `map`, and the segments of its data |
 //! | [`read_through`] | a read answered from other bytes of a lower device, by way of a workqueue |
 //! | [`buffer`] | memory for those bytes, with a reserve |
+//! | [`array`] | memory whose size an image has chosen |
 //! | [`workqueue`] | the queue of that work |
 //! | [`status`] | the text of `dmsetup status` and `dmsetup table` |
 //! | [`limits`] | `struct queue_limits` in `io_hints` |
 //! | [`log`] | lines in the kernel log |
 //! | [`crc32c`] | the kernel's CRC-32C |
+//! | [`zstd`] | the kernel's ZSTD decompressor |
 
 pub(crate) mod args;
+pub(crate) mod array;
 mod bindings;
 pub(crate) mod bio;
 pub(crate) mod buffer;
@@ -32,9 +35,11 @@ pub(crate) mod read_through;
 pub(crate) mod status;
 pub(crate) mod target;
 mod workqueue;
+pub(crate) mod zstd;
 
 pub(crate) use self::{
     args::Args,
+    array::Array,
     bio::{
         Bio,
         Mapped,
@@ -66,4 +71,5 @@ pub(crate) use self::{
         Setup,
         Target, //
     },
+    zstd::ZstdContexts,
 };

@@ -42,6 +42,9 @@ pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
     /// What `map` has to tell `transform` about a bio.
     type Request: Copy + Send;
 
+    /// Takes note that the lower device failed a read. May be called in interrupt context.
+    fn lower_failed(&self);
+
     /// Writes the data of a bio.
     ///
     /// `read` is what the lower device held, `scratch` the rest of the buffer, with arbitrary
@@ -168,6 +171,7 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
         if status == 0 {
             Registered::<T>::shared((*pending).ti).queue(&raw mut (*pending).work);
         } else {
+            (*(*(*pending).ti.as_ptr()).private.cast::<T>()).lower_failed();
             end(pending, status);
         }
     }

@@ -83,9 +83,15 @@ pub(crate) trait Target: Sized + Send + Sync + 'static {
     const FEATURES: Features;
     /// State a bio needs beyond `map`: `()`, or [`Pending`](super::Pending).
     type Io: PerBio;
+    /// What all targets of the type have in common; made when the type is registered.
+    type Context: Send + Sync;
 
     /// Makes a target of a table line. May sleep.
-    fn ctr(setup: &mut Setup<'_>, args: Args<'_>) -> Result<Self, CtrError>;
+    fn ctr(
+        context: &Self::Context,
+        setup: &mut Setup<'_>,
+        args: Args<'_>,
+    ) -> Result<Self, CtrError>;
 
     /// Sends a bio on its way. Must not wait for I/O.
     fn map(&self, bio: Bio<'_, Self>) -> Mapped;
@@ -228,6 +234,7 @@ impl DeviceVisitor<'_> {
 pub(super) struct Registered<T: Target> {
     target_type: bindings::target_type,
     shared: <T::Io as PerBio>::Shared,
+    context: T::Context,
 }
 
 impl<T: Target> Registered<T> {
@@ -244,6 +251,19 @@ impl<T: Target> Registered<T> {
         unsafe {
             let registered: *const Self = (*ti.as_ptr()).type_.cast_const().cast();
             &(*registered).shared
+        }
+    }
+
+    /// What all targets of the type of `ti` have in common.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Registered::shared`].
+    unsafe fn context<'a>(ti: NonNull<bindings::dm_target>) -> &'a T::Context {
+        // SAFETY: As in `shared`.
+        unsafe {
+            let registered: *const Self = (*ti.as_ptr()).type_.cast_const().cast();
+            &(*registered).context
         }
     }
 }
@@ -263,7 +283,7 @@ unsafe impl<T: Target> Sync for Registration<T> {}
 
 impl<T: Target> Registration<T> {
     /// Registers the target type `T` as one of `module`, which must own the registration.
-    pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
+    pub(crate) fn new(module: &'static ThisModule, context: T::Context) -> Result<Self> {
         let target_type = bindings::target_type {
             features: T::FEATURES.0,
             name: T::NAME.as_char_ptr(),
@@ -294,6 +314,7 @@ impl<T: Target> Registration<T> {
             Registered::<T> {
                 target_type,
                 shared,
+                context,
             },
             GFP_KERNEL,
         )?;
@@ -347,7 +368,9 @@ unsafe extern "C" fn ctr<T: Target>(
     };
     // SAFETY: Device-mapper passes `argc` strings, which live until the constructor returns.
     let args = unsafe { Args::new(argc, argv) };
-    let made = T::ctr(&mut setup, args)
+    // SAFETY: `ti` is a target of this type, live while it is constructed.
+    let context = unsafe { Registered::<T>::context(target) };
+    let made = T::ctr(context, &mut setup, args)
         .and_then(|made| KBox::new(made, GFP_KERNEL).map_err(CtrError::from));
     match made {
         Ok(made) => {
