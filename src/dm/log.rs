@@ -94,9 +94,11 @@ impl Line {
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for (place, byte) in self.text.iter_mut().skip(self.len).zip(text.bytes()) {
-            *place = byte;
-            self.len += 1;
+        let room = self.text.get_mut(self.len..).unwrap_or_default();
+        let n = room.len().min(text.len());
+        if let (Some(place), Some(text)) = (room.get_mut(..n), text.as_bytes().get(..n)) {
+            place.copy_from_slice(text);
+            self.len = self.len.saturating_add(n);
         }
         Ok(())
     }

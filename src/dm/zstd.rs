@@ -104,7 +104,7 @@ impl Drop for Taken<'_> {
         if let Some(workspace) = self.workspace.take() {
             // `provide` has made room for every context there is.
             if pool.idle.push_within_capacity(workspace).is_err() {
-                pool.existing -= 1;
+                pool.existing = pool.existing.saturating_sub(1);
             }
         }
         drop(pool);
