@@ -4,13 +4,17 @@
 //! an image for what is wrong with it.
 
 use crate::dm::{
+    errno,
     Args,
     CtrError,
     LowerDevice,
     ReadError,
     Setup, //
 };
-use core::fmt;
+use core::{
+    borrow::Borrow,
+    fmt, //
+};
 use kernel::prelude::*;
 use overlaybd_format::{
     units::{
@@ -127,7 +131,7 @@ impl Source {
     pub(crate) fn malformed(&self, setup: &Setup<'_>, fault: &impl Fault) -> CtrError {
         let errno = match fault.kind() {
             ErrorKind::Malformed => EINVAL,
-            ErrorKind::Unsupported => EOPNOTSUPP,
+            ErrorKind::Unsupported => errno::unsupported(),
             ErrorKind::TooLarge => EFBIG,
         };
         setup.refuse(
@@ -176,7 +180,8 @@ pub(crate) fn check_table_len(setup: &Setup<'_>, image: Sectors) -> Result<(), C
 
 /// Refuses an index that would take more memory than the module may use for one target.
 pub(crate) fn check_index_memory(setup: &Setup<'_>, bytes: u64) -> Result<(), CtrError> {
-    let mib = crate::module_parameters::max_index_mib.value();
+    // A value or, before kernel 7.3, a reference to it.
+    let mib: u32 = *Borrow::borrow(&crate::module_parameters::max_index_mib.value());
     if bytes > u64::from(mib) << 20 {
         return Err(setup.refuse(
             c"Index is larger than max_index_mib",

@@ -9,6 +9,7 @@
 use crate::{
     dm::{
         crc32c,
+        errno,
         Args,
         Array,
         Bio,
@@ -181,14 +182,14 @@ impl Zfile {
             Algorithm::Lz4 => Ok(Codec::Lz4),
             Algorithm::Zstd => match context.zstd.provide() {
                 Ok(()) => Ok(Codec::Zstd(context.zstd.clone())),
-                Err(errno) if errno == EOPNOTSUPP => Err(setup.refuse(
+                Err(error) if error == errno::unsupported() => Err(setup.refuse(
                     c"ZFile: this kernel has no ZSTD",
-                    errno,
+                    error,
                     format_args!("{}: compressed with ZSTD", source.device),
                 )),
-                Err(errno) => Err(setup.refuse(
+                Err(error) => Err(setup.refuse(
                     c"Cannot allocate ZSTD workspaces",
-                    errno,
+                    error,
                     format_args!("{}: no memory for ZSTD workspaces", source.device),
                 )),
             },

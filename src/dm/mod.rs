@@ -18,6 +18,7 @@
 //! | [`workqueue`] | the queue of that work |
 //! | [`status`] | the text of `dmsetup status` and `dmsetup table` |
 //! | [`limits`] | `struct queue_limits` in `io_hints` |
+//! | [`errno`] | error numbers that not every supported kernel names |
 //! | [`log`] | lines in the kernel log |
 //! | [`crc32c`] | the kernel's CRC-32C |
 //! | [`zstd`] | the kernel's ZSTD decompressor |
@@ -29,6 +30,7 @@ pub(crate) mod bio;
 pub(crate) mod buffer;
 mod crc32c;
 pub(crate) mod device;
+pub(crate) mod errno;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod read_through;

@@ -6,7 +6,10 @@
 //! before the first target that needs them is made. They are never allocated for a read: a worker
 //! that finds none idle waits for another worker to be done, which waits for nothing.
 
-use super::bindings;
+use super::{
+    bindings,
+    errno, //
+};
 use core::ptr::NonNull;
 use kernel::{
     new_condvar, new_mutex,
@@ -130,7 +133,7 @@ impl Workspace {
         // SAFETY: Asking for the size has no preconditions.
         let bytes = unsafe { bindings::dm_overlaybd_zstd_workspace_bound() };
         if bytes == 0 {
-            return Err(EOPNOTSUPP);
+            return Err(errno::unsupported());
         }
         // Whole words, as the context wants to be aligned.
         let mut memory = KVVec::from_elem(0u64, bytes.div_ceil(size_of::<u64>()), GFP_KERNEL)?;
