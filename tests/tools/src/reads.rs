@@ -27,7 +27,10 @@ pub struct Plan {
     pub ready: Option<PathBuf>,
     /// The thread ends once this file is there.
     pub until: Option<PathBuf>,
-    /// The longest read in bytes, a multiple of 512.
+    /// The unit of direct reads in bytes, the device's logical block size or a multiple of it: they
+    /// begin and end at such units, and their pieces begin and end at such units of memory.
+    pub unit: u64,
+    /// The longest read in bytes, a multiple of the unit.
     pub max_bytes: u64,
     /// The most pieces a direct read is made of.
     pub max_pieces: usize,
@@ -35,6 +38,8 @@ pub struct Plan {
     pub device_offset: u64,
     /// What must fail to be read, in bytes of the reference.
     pub holes: Holes,
+    /// Any read may fail with EIO.
+    pub allow_eio: bool,
     /// Only direct reads.
     pub direct_only: bool,
 }
@@ -110,8 +115,9 @@ impl<'a> Reader<'a> {
                 plan.device_offset + reference.len()
             ));
         }
-        // Every piece may be preceded by a gap of up to a page.
-        let room = plan.max_bytes as usize + plan.max_pieces * 4096 + 2 * MARGIN + 8192;
+        // Every piece may be preceded by a gap of less than a page and one of less than a unit.
+        let gaps = plan.max_pieces * (4096 + plan.unit as usize);
+        let room = plan.max_bytes as usize + gaps + 2 * MARGIN + 8192;
         Ok(Self {
             direct,
             buffered,
@@ -168,26 +174,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Cuts `len` bytes into pieces of whole sectors.
+    /// Cuts `len` bytes into pieces of whole units.
     fn pieces(&mut self, len: usize) -> Vec<usize> {
-        let sectors = len / SECTOR as usize;
+        let unit = self.plan.unit as usize;
+        let units = len / unit;
         let count = match self.rng.u8(0..3) {
-            0 => self.rng.usize(1..=self.plan.max_pieces).min(sectors),
+            0 => self.rng.usize(1..=self.plan.max_pieces).min(units),
             _ => 1,
         };
-        let mut cuts: Vec<_> = (1..count).map(|_| self.rng.usize(1..sectors)).collect();
-        cuts.extend([0, sectors]);
+        let mut cuts: Vec<_> = (1..count).map(|_| self.rng.usize(1..units)).collect();
+        cuts.extend([0, units]);
         cuts.sort_unstable();
         cuts.dedup();
-        let sizes = cuts
-            .windows(2)
-            .map(|cut| (cut[1] - cut[0]) * SECTOR as usize);
+        let sizes = cuts.windows(2).map(|cut| (cut[1] - cut[0]) * unit);
         sizes.collect()
     }
 
     fn one(&mut self) -> Result<(), Failure> {
         let way = self.way();
-        let (at, len) = self.place(if way == Way::Buffered { 1 } else { SECTOR });
+        let (at, len) = self.place(if way == Way::Buffered {
+            1
+        } else {
+            self.plan.unit
+        });
         let len = len as usize;
         let sizes = if way == Way::Buffered {
             if self.rng.u8(0..4) == 0 {
@@ -203,7 +212,7 @@ impl<'a> Reader<'a> {
             let gap = self.rng.usize(0..8);
             let start = match way {
                 Way::Buffered => next + self.rng.usize(0..4096),
-                _ => next + gap * SECTOR as usize,
+                _ => (next + gap * SECTOR as usize).next_multiple_of(self.plan.unit as usize),
             };
             next = start + size;
             places.push(start..next);
@@ -254,8 +263,9 @@ impl<'a> Reader<'a> {
             }
         }
         let must_fail = self.plan.holes.touch(at, len as u64);
+        let may_fail = must_fail || self.plan.allow_eio;
         match result {
-            Err(error) if must_fail && error.raw_os_error() == Some(libc::EIO) => {
+            Err(error) if may_fail && error.raw_os_error() == Some(libc::EIO) => {
                 self.done.failed += 1;
                 return Ok(());
             }

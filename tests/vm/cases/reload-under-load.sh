@@ -48,14 +48,14 @@ run s "$CASE_TMP/s" 60 "0 32768 lsmt_target $zdev $dev_bytes" "0 32768 lsmt_targ
 	"0 32768 lsmt_target $zdev $dev_bytes $loop $bytes"
 
 note "a lower device is suspended for a while: reads wait"
+loop_of "$CASE_TMP/a"
 dm_create under "0 $(sectors_of "$loop") linear $loop 0" -r
-dmsetup reload s -r --table "0 32768 lsmt_target /dev/mapper/under $bytes"
-dmsetup resume s
+dm_create w "0 977 zfile_target /dev/mapper/under $(stat -c %s "$CASE_TMP/a")" -r
 dmsetup suspend under
-blkcheck compare /dev/mapper/s "$CASE_TMP/s" --reads 50 --seed 6 >"$CASE_TMP/out" 2>&1 &
+blkcheck compare /dev/mapper/w "$CASE_TMP/a.content" --reads 20 --seed 6 >"$CASE_TMP/out" 2>&1 &
 reader=$!
 sleep 1
 expect_ok kill -0 $reader
+[ ! -s "$CASE_TMP/out" ] || fail "a read ended: $(cat "$CASE_TMP/out")"
 dmsetup resume under
 wait $reader || fail "$(cat "$CASE_TMP/out")"
-dm_remove s

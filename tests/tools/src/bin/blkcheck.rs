@@ -25,8 +25,8 @@ const USAGE: &str = "usage:
   blkcheck hash DEVICE [--offset BYTES] [--bytes BYTES] [--buffered] [--save FILE]
       prints the sha256 of what the device holds; --save keeps the content
   blkcheck compare DEVICE REFERENCE [--reads N] [--threads N] [--seed N] [--max-bytes N]
-      [--max-pieces N] [--until FILE] [--ready FILE] [--direct-only] [--bad OFFSET+BYTES]...
-      [--device-offset BYTES] [--reference-offset BYTES] [--bytes BYTES]
+      [--max-pieces N] [--unit BYTES] [--until FILE] [--ready FILE] [--direct-only] [--bad OFFSET+BYTES]...
+      [--device-offset BYTES] [--reference-offset BYTES] [--bytes BYTES] [--allow-eio]
       random reads, compared with the file; those that touch a --bad range must fail with EIO
   blkcheck sweep DEVICE REFERENCE [--unit BYTES] [--bad OFFSET+BYTES]...
       reads all units in order: EIO where it is bad, the right bytes elsewhere
@@ -38,7 +38,7 @@ const USAGE: &str = "usage:
 fn main() {
     args::run(|| {
         let mut args = Args::parse(
-            &["buffered", "direct-only", "help"],
+            &["allow-eio", "buffered", "direct-only", "help"],
             &[
                 "offset",
                 "bytes",
@@ -115,6 +115,7 @@ fn compare(path: &Path, args: &mut Args) -> Result<(), Failure> {
         return Err(format!("{} is empty", file.display()));
     }
     let until = args.get("until")?;
+    let unit = args.get("unit")?.unwrap_or(SECTOR);
     let plan = Plan {
         reads: match args.get("reads")? {
             Some(reads) => reads,
@@ -123,15 +124,24 @@ fn compare(path: &Path, args: &mut Args) -> Result<(), Failure> {
         },
         ready: args.get("ready")?,
         until,
+        unit,
         max_bytes: args.get("max-bytes")?.unwrap_or(384 << 10),
         max_pieces: args.get("max-pieces")?.unwrap_or(8),
         device_offset: args.get("device-offset")?.unwrap_or(0),
         holes: holes(args)?,
-        // What a failed buffered read leaves in the page cache is the kernel's affair.
-        direct_only: args.flag("direct-only") || args.all("bad").next().is_some(),
+        allow_eio: args.flag("allow-eio"),
+        // How much a buffered read returns before it fails is the page cache's affair.
+        direct_only: args.flag("direct-only")
+            || args.flag("allow-eio")
+            || args.all("bad").next().is_some(),
     };
-    if plan.max_bytes < SECTOR || plan.max_pieces == 0 || plan.device_offset % SECTOR != 0 {
-        return Err("--max-bytes, --max-pieces or --device-offset is not possible".into());
+    if unit == 0
+        || unit % SECTOR != 0
+        || plan.max_bytes < unit
+        || plan.max_pieces == 0
+        || plan.device_offset % unit != 0
+    {
+        return Err("--unit, --max-bytes, --max-pieces or --device-offset is not possible".into());
     }
     let seed: u64 = args.get("seed")?.unwrap_or_else(|| fastrand::u64(..));
     let threads: u64 = args.get("threads")?.unwrap_or(1);

@@ -16,6 +16,9 @@ const USAGE: &str = "usage:
       makes devices NAME-0, NAME-1, ... one a thread, reads each and removes it, again and again
   dmcheck load NAME TABLE --count N
       makes a device, loads and drops the table again and again, and removes the device
+  dmcheck starve NAME TABLE
+      makes a device and loads the table with the first, the second, ... allocation failing, until
+      it is loaded without any having failed (needs a kernel with fault injection)
   dmcheck reload NAME TABLE... --count N
       suspends the device, loads the next of the tables, resumes it, again and again
   dmcheck status NAME [--table]
@@ -34,6 +37,7 @@ fn main() {
         match command.as_str() {
             "cycle" => cycle(&dm, &name, &mut args),
             "load" => load(&dm, &name, &mut args),
+            "starve" => starve(&dm, &name, &mut args),
             "reload" => reload(&dm, &name, &mut args),
             "status" => status(&dm, &name, args.flag("table")),
             other => Err(format!("there is no command {other}\n{USAGE}")),
@@ -93,6 +97,41 @@ fn load(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
             .context(format_args!("load {n}"))
     });
     done.and(dm.remove(name))
+}
+
+fn starve(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
+    let table = table(&args.word("the table")?)?;
+    dm.create(name)?;
+    let done = starve_loads(dm, name, &table);
+    done.and(dm.remove(name))
+}
+
+fn starve_loads(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
+    // The kernel counts down what is written here, and fails an allocation when it arrives at zero.
+    const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+    let (mut refused, mut survived) = (0, 0);
+    for nth in 1.. {
+        std::fs::write(FAIL_NTH, nth.to_string()).context(FAIL_NTH)?;
+        let loaded = dm.load(name, table);
+        let left = std::fs::read_to_string(FAIL_NTH).context(FAIL_NTH)?;
+        std::fs::write(FAIL_NTH, "0").context(FAIL_NTH)?;
+        let failed = left.trim() == "0";
+        match loaded {
+            Ok(()) if failed => survived += 1,
+            Ok(()) => {
+                dm.clear(name)?;
+                break;
+            }
+            Err(_) if failed => refused += 1,
+            Err(failure) => return Err(format!("with no allocation failing: {failure}")),
+        }
+        dm.clear(name)?;
+    }
+    println!("refused {refused} survived {survived}");
+    match refused {
+        0 => Err("no allocation failed".into()),
+        _ => Ok(()),
+    }
 }
 
 fn reload(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {

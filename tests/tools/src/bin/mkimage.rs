@@ -13,9 +13,11 @@ use overlaybd_tools::{
 use std::{fmt::Write as _, path::Path};
 
 const USAGE: &str = "usage:
-  mkimage zfile FILE --bytes N [--seed N] [--block-size N] [--no-verify] [--no-digest]
-      [--overwrite-header]
-      a ZFile; FILE.content is what it holds
+  mkimage zfile FILE --bytes N|--content FILE [--seed N] [--block-size N] [--no-verify]
+      [--no-digest] [--overwrite-header]
+      a ZFile of that content, or of made-up content, which FILE.content then holds
+  mkimage layer FILE --extents N
+      a layer of so many extents, a sector each, with a sector between them
   mkimage stack DIR --layers N [--seed N] [--unit SECTORS]
       a stack of layers: DIR/layers holds them one after the other, DIR/table has a line
       'FIRST-SECTOR SECTORS' for each, the lowest first, DIR/content is what the stack holds.
@@ -25,7 +27,15 @@ fn main() {
     args::run(|| {
         let mut args = Args::parse(
             &["no-verify", "no-digest", "overwrite-header", "help"],
-            &["bytes", "seed", "block-size", "layers", "unit"],
+            &[
+                "bytes",
+                "content",
+                "seed",
+                "block-size",
+                "layers",
+                "unit",
+                "extents",
+            ],
         )?;
         if args.flag("help") {
             println!("{USAGE}");
@@ -35,6 +45,7 @@ fn main() {
         let path = args.word("the path")?;
         match command.as_str() {
             "zfile" => zfile(&path, &args),
+            "layer" => layer(&path, &args),
             "stack" => stack(Path::new(&path), &args),
             other => Err(format!("there is no command {other}\n{USAGE}")),
         }
@@ -65,9 +76,14 @@ fn content(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
 }
 
 fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
-    let len = args.get("bytes")?.ok_or("--bytes is missing")?;
-    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
-    let content = content(&mut rng, len);
+    let given: Option<String> = args.get("content")?;
+    let content = if let Some(given) = &given {
+        std::fs::read(given).context(given)?
+    } else {
+        let len = args.get("bytes")?.ok_or("--bytes is missing")?;
+        let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+        content(&mut rng, len)
+    };
     let file = ZfileWriter::new()
         .block_size(args.get("block-size")?.unwrap_or(4096))
         .verify(!args.flag("no-verify"))
@@ -75,7 +91,19 @@ fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
         .overwrite_header(args.flag("overwrite-header"))
         .write(&content);
     write(path, &file)?;
-    write(format!("{path}.content"), &content)
+    match given {
+        Some(_) => Ok(()),
+        None => write(format!("{path}.content"), &content),
+    }
+}
+
+fn layer(path: &str, args: &Args) -> Result<(), Failure> {
+    let extents: u64 = args.get("extents")?.ok_or("--extents is missing")?;
+    let mut layer = LayerWriter::new(2 * extents * SECTOR);
+    for n in 0..extents {
+        layer = layer.data(2 * n, &[n as u8; SECTOR as usize]);
+    }
+    write(path, &layer.write())
 }
 
 /// What each layer has to itself, in units: an extent of it lies there and in no other layer.

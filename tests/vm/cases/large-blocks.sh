@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# On a lower device with logical blocks of 4096 bytes a ZFile is read by 512-byte sectors all the same;
+# layers on it are read if their segments are aligned to such blocks, and refused by name if not.
+. /overlaybd/tests/vm/lib.sh
+
+# loop4k FILE: a loop device of whole blocks of 4096 bytes, in $loop.
+loop4k() {
+	truncate -s %4096 "$1"
+	loop_of "$1" 0 --sector-size 4096
+	expect_eq "logical block size" "$(blockdev --getss "$loop")" 4096
+}
+
+for block_size in 512 4096 65536; do
+	note "a ZFile, blocks of $block_size"
+	mkimage zfile "$CASE_TMP/zf$block_size" --bytes 300544 --block-size $block_size
+	bytes=$(stat -c %s "$CASE_TMP/zf$block_size")
+	loop4k "$CASE_TMP/zf$block_size"
+	dm_create z$block_size "0 587 zfile_target $loop $bytes" -r
+	expect_eq "logical block size" "$(blockdev --getss /dev/mapper/z$block_size)" 512
+	random_reads /dev/mapper/z$block_size "$CASE_TMP/zf$block_size.content" 150 --seed $block_size
+	expect_ok blkcheck sweep /dev/mapper/z$block_size "$CASE_TMP/zf$block_size.content"
+done
+
+# layers_of DIR: a linear device for each layer in it, on a loop device of such blocks; their pairs
+# of arguments are in $pairs.
+layers_of() {
+	loop4k "$1/layers"
+	pairs=
+	lo_n=0
+	while read -r first sectors; do
+		lo_n=$((lo_n + 1))
+		dm_create "${1##*/}$lo_n" "0 $(((sectors + 7) / 8 * 8)) linear $loop $first" -r
+		pairs="$pairs /dev/mapper/${1##*/}$lo_n $((sectors * 512))"
+	done <"$1/table"
+}
+
+note "aligned layers"
+mkimage stack "$CASE_TMP/aligned" --layers 3 --unit 8
+layers_of "$CASE_TMP/aligned"
+sectors=$(($(stat -c %s "$CASE_TMP/aligned/content") / 512))
+dm_create s "0 $sectors lsmt_target$pairs" -r
+expect_eq "logical block size" "$(blockdev --getss /dev/mapper/s)" 4096
+expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/aligned/content" --unit 4096
+expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/aligned/content" --unit 1048576
+
+note "layers that are not aligned"
+mkimage stack "$CASE_TMP/odd" --layers 2
+layers_of "$CASE_TMP/odd"
+refused "Segments are not aligned to the device's logical blocks" EINVAL \
+	"0 $(($(stat -c %s "$CASE_TMP/odd/content") / 512 / 8 * 8)) lsmt_target$pairs"
+expect_log "does not fit logical blocks of 4096 bytes"
+
+note "the same layers in ZFiles, which have sectors"
+mkdir "$CASE_TMP/z"
+pairs=
+n=0
+while read -r first sectors; do
+	n=$((n + 1))
+	dd if="$CASE_TMP/odd/layers" of="$CASE_TMP/layer" bs=512 skip="$first" count="$sectors" status=none
+	mkimage zfile "$CASE_TMP/z/$n" --content "$CASE_TMP/layer"
+	bytes=$(stat -c %s "$CASE_TMP/z/$n")
+	loop4k "$CASE_TMP/z/$n"
+	dm_create "zl$n" "0 $sectors zfile_target $loop $bytes" -r
+	pairs="$pairs /dev/mapper/zl$n $((sectors * 512))"
+done <"$CASE_TMP/odd/table"
+dm_create t "0 $(($(stat -c %s "$CASE_TMP/odd/content") / 512)) lsmt_target$pairs" -r
+random_reads /dev/mapper/t "$CASE_TMP/odd/content" 100 --seed 1

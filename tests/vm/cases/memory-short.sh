@@ -1,0 +1,89 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# With no memory to be had, reads go on, from the reserve, and return the right bytes; a constructor
+# that gets no memory, at whatever point, refuses the table and leaves nothing behind.
+#
+# timeout: 240
+. /overlaybd/tests/vm/lib.sh
+
+faults=/sys/kernel/debug
+if [ ! -d $faults/failslab ]; then
+	case $(uname -r) in
+	*-debug) fail "the debugging kernel cannot make allocations fail" ;;
+	esac
+	note "this kernel cannot make allocations fail: nothing to see"
+	exit 0
+fi
+
+# faults_on PERCENT TIMES IGNORE-WAIT: what the marked tasks ask for fails.
+faults_on() {
+	for kind in failslab fail_page_alloc; do
+		echo "$1" >$faults/$kind/probability
+		echo 1 >$faults/$kind/interval
+		echo "$2" >$faults/$kind/times
+		echo 0 >$faults/$kind/space
+		echo 0 >$faults/$kind/verbose
+		echo Y >$faults/$kind/task-filter
+		echo "$3" >$faults/$kind/ignore-gfp-wait
+	done
+	echo 0 >$faults/fail_page_alloc/min-order
+}
+
+faults_off() {
+	for kind in failslab fail_page_alloc; do
+		echo 0 >$faults/$kind/probability
+		echo 0 >$faults/$kind/times
+		echo Y >$faults/$kind/ignore-gfp-wait
+	done
+}
+undo_add faults_off
+
+# starved COMMAND...: runs it as a task whose allocations fail.
+starved() {
+	sh -c 'echo 1 >/proc/self/make-it-fail; exec "$@"' starved "$@"
+}
+
+total=100000000
+for block_size in 512 4096 65536; do
+	note "reading blocks of $block_size bytes"
+	rm -f "$CASE_TMP/made.padded"
+	mkimage zfile "$CASE_TMP/made" --bytes 1048576 --block-size $block_size
+	loop_of "$CASE_TMP/made"
+	dm_create z "0 2048 zfile_target $loop $(stat -c %s "$CASE_TMP/made")" -r
+	# All that cannot wait fails: the buffers of reads, and the first try of every mempool.
+	faults_on 100 $total Y
+	expect_ok starved /overlaybd/tools/blkcheck compare /dev/mapper/z "$CASE_TMP/made.content" \
+		--reads 20 --threads 6 --seed 1 --direct-only --max-bytes 131072
+	slab=$((total - $(cat $faults/failslab/times)))
+	pages=$((total - $(cat $faults/fail_page_alloc/times)))
+	faults_off
+	note "failed: $slab of slab, $pages of pages"
+	[ $((slab + pages)) -ge 120 ] || fail "hardly any allocation failed"
+	random_reads /dev/mapper/z "$CASE_TMP/made.content" 20 --seed 2
+	ztable=$(dmsetup table z)
+	dm_remove z
+	if [ $block_size -ne 4096 ]; then
+		loop_detach "$loop"
+	fi
+done
+
+note "constructors"
+mkimage zfile "$CASE_TMP/other" --bytes 262144
+loop_of "$CASE_TMP/other"
+faults_on 0 $total N
+expect_ok dmcheck starve z "0 512 zfile_target $loop $(stat -c %s "$CASE_TMP/other")"
+note "$ok_out"
+mkimage stack "$CASE_TMP/stack" --layers 3
+loop_of "$CASE_TMP/stack/layers"
+args=
+n=0
+while read -r first sectors; do
+	n=$((n + 1))
+	dm_create "l$n" "0 $sectors linear $loop $first" -r
+	args="$args /dev/mapper/l$n $((sectors * 512))"
+done <"$CASE_TMP/stack/table"
+expect_ok dmcheck starve s "0 $(($(stat -c %s "$CASE_TMP/stack/content") / 512)) lsmt_target$args"
+note "$ok_out"
+faults_off
+expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0

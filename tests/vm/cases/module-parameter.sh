@@ -1,0 +1,49 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# max_index_mib bounds the memory of indexes: a table that needs more is refused by name.
+#
+# module: none
+. /overlaybd/tests/vm/lib.sh
+
+module=/overlaybd/dm-overlaybd.ko
+image=neg/z00_ok_trailer.zf
+layer=neg/l00_ok.lsmt
+loop_of "$IMAGES/$image"
+zfile="0 129 zfile_target $loop $(field malformed $image bytes)"
+loop_of "$IMAGES/$layer"
+stack="0 8 lsmt_target $loop $(field malformed $layer bytes)"
+mkimage layer "$CASE_TMP/big" --extents 66000
+loop_of "$CASE_TMP/big"
+big="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/big")"
+
+expect_ok insmod $module max_index_mib=0
+refused "Index is larger than max_index_mib" EFBIG "$zfile"
+expect_log "max_index_mib is 0"
+refused "Index is larger than max_index_mib" EFBIG "$stack"
+expect_ok rmmod dm_overlaybd
+
+note "66000 entries take more than a MiB and less than two"
+expect_ok insmod $module max_index_mib=1
+dm_create z "$zfile" -r
+dm_create s "$stack" -r
+refused "Index is larger than max_index_mib" EFBIG "$big"
+expect_log "max_index_mib is 1"
+dm_remove z
+dm_remove s
+expect_ok rmmod dm_overlaybd
+
+expect_ok insmod $module max_index_mib=2
+dm_create s "$big" -r
+case $(info_of s) in
+"layers 1 segments 66000 index_bytes 1056000") ;;
+*) fail "the status is '$(info_of s)'" ;;
+esac
+dm_remove s
+expect_ok rmmod dm_overlaybd
+
+expect_ok insmod $module
+dm_create s "$big" -r
+dm_remove s
+expect_ok rmmod dm_overlaybd
+expect_fail insmod $module max_index_mib=many

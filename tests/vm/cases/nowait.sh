@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Reads that must not wait (RWF_NOWAIT): a stack of raw layers answers them, a ZFile, whose reads wait
+# for memory, declines them and so does a stack on one; no read fails for another reason.
+. /overlaybd/tests/vm/lib.sh
+
+# counts DEVICE: sets $answered and $refused.
+counts() {
+	blkcheck compare "$1" "$2" --reads 300 --seed 1 >"$CASE_TMP/out" 2>&1 || fail "$(cat "$CASE_TMP/out")"
+	answered=$(sed 's/.*nowait_answered \([0-9]*\).*/\1/' "$CASE_TMP/out")
+	refused=$(sed 's/.*nowait_refused \([0-9]*\).*/\1/' "$CASE_TMP/out")
+	note "$1: answered $answered, refused $refused"
+	[ $((answered + refused)) -ge 10 ] || fail "hardly any read was of that kind"
+}
+
+loop_of "$IMAGES/lsmt/fs2_raw.lsmt"
+dm_create raw "0 32768 lsmt_target $loop $(field layers lsmt/fs2_raw.lsmt payload_bytes)" -r
+blkcheck hash /dev/mapper/raw --save "$CASE_TMP/content" >/dev/null
+zfile_of z lsmt/fs2_lz4_4k.zlsmt
+blkcheck hash "$dev" --save "$CASE_TMP/z" >/dev/null
+dm_create zipped "0 32768 lsmt_target $dev $dev_bytes" -r
+
+counts /dev/mapper/raw "$CASE_TMP/content"
+[ "$answered" -gt 0 ] || fail "a stack of raw layers never answers"
+counts /dev/mapper/z "$CASE_TMP/z"
+expect_eq "answered by a ZFile" "$answered" 0
+counts /dev/mapper/zipped "$CASE_TMP/content"
