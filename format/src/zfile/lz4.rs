@@ -17,7 +17,7 @@ impl Decompress for Lz4 {
 
 /// `lz4_flex`'s decoder is `#[inline]`: its code is generated where it is called, with the flags of
 /// that crate. This function keeps it in this one, which is always compiled for speed, whatever the
-/// kernel's configuration asks for: at `-Copt-level=s` it has a third of its speed.
+/// kernel's configuration asks for; `Kbuild` says what that is worth.
 #[inline(never)]
 fn decompress(compressed: &[u8], out: &mut [u8]) -> Option<usize> {
     lz4_flex::block::decompress_into(compressed, out).ok()
