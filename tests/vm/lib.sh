@@ -49,7 +49,9 @@
 #   holds DEVICE SHA256 [FILE]       what DEVICE holds must have that sha256; it is kept in FILE, and
 #                                    devices with the same FILE and SHA256 are compared with that
 #   random_reads DEVICE FILE N [ARGS...]     N random reads of any shape must give what FILE holds
-#   refused MESSAGE ERRNO TABLE      dmsetup must refuse the table, with this message and errno name
+#   refused MESSAGE ERRNO TABLE [TEXT]       dmsetup must refuse the table, with this message and errno
+#                                    name, and a line of the target's own in the log, with TEXT in it;
+#                                    the log is looked at when the case ends
 #   errno_of NAME                    the number of an errno
 #   info_of NAME                     the status of NAME behind the target's name
 #
@@ -75,9 +77,12 @@ set -eu
 
 IMAGES=/overlaybd/images
 TAB=$(printf '\t')
-# What is to be undone, the latest first; a file, because helpers may run in subshells.
+# What is to be undone ("+") and what no longer is ("-"), in order; a file, because helpers may run in
+# subshells. Here and below processes are few: on the debugging kernel each costs a tenth of a second.
 UNDO=$CASE_TMP/.undo
 : >"$UNDO"
+# What the kernel log must say about tables that were refused.
+REFUSALS=$CASE_TMP/.refusals
 
 note() {
 	printf '%s\n' "$*"
@@ -126,16 +131,11 @@ eventually() {
 # --- devices --------------------------------------------------------------------------------------
 
 undo_add() {
-	{
-		printf '%s\n' "$*"
-		cat "$UNDO"
-	} >"$UNDO.new"
-	mv "$UNDO.new" "$UNDO"
+	printf '+%s\n' "$*" >>"$UNDO"
 }
 
 undo_drop() {
-	grep -vxF -- "$*" "$UNDO" >"$UNDO.new" || true
-	mv "$UNDO.new" "$UNDO"
+	printf -- '-%s\n' "$*" >>"$UNDO"
 }
 
 loop_of() {
@@ -266,14 +266,39 @@ errno_of() {
 }
 
 refused() {
-	log_mark
+	re_n=$((${re_n:-0} + 1))
+	echo "<7>@@refused $CASE $$ $re_n" >/dev/kmsg
 	expect_fail dmsetup create refused -r --table "$3"
-	re_log=$(log_since)
-	re_errno=$(errno_of "$2")
-	case $re_log in
-	*": $1 (-$2)"* | *": $1 (-$re_errno)"*) ;;
-	*) fail "the table '$(printf '%.200s' "$3")' is not refused with '$1' and $2: $re_log" ;;
-	esac
+	printf '%d\t%s\t%s\t%s\t%s\t%.100s\n' $re_n "$1" "$2" "$(errno_of "$2")" "${4:-}" \
+		"$(printf '%s' "$3" | tr '\n' ';')" >>"$REFUSALS"
+}
+
+# The log in one go, once the case has run: it is long, and so is reading it.
+refusals_hold() {
+	dmesg -r | awk -F '\t' -v marker="@@refused $CASE $$ " -v refusals="$REFUSALS" '
+		BEGIN {
+			while ((getline line <refusals) > 0) {
+				split(line, f)
+				count++
+				message[f[1]] = f[2]; name[f[1]] = f[3]; number[f[1]] = f[4]; detail[f[1]] = f[5]; table[f[1]] = f[6]
+			}
+		}
+		at = index($0, marker) { n = substr($0, at + length(marker)) + 0; next }
+		/@@mark / { n = 0 }
+		n && /device-mapper: / { said[n] = said[n] $0 "\n" }
+		END {
+			for (n = 1; n <= count; n++) {
+				text = ": " message[n] " (-"
+				if (!index(said[n], text name[n] ")") && !index(said[n], text number[n] ")"))
+					wrong = "is not refused with \"" message[n] "\" and " name[n]
+				else if (!index(said[n], ": overlaybd: ") || (detail[n] != "" && !index(said[n], detail[n])))
+					wrong = "has no line of its own in the log with \"" detail[n] "\""
+				else
+					continue
+				print "failed: the table \"" table[n] "\" " wrong ": " said[n]
+				exit 1
+			}
+		}'
 }
 
 info_of() {
@@ -318,8 +343,9 @@ field() {
 	for fi_column in $(columns_of "$1"); do
 		fi_n=$((fi_n + 1))
 		if [ "$fi_column" = "$3" ]; then
-			fi_row=$(row "$1" "$2") || fail "$2 is not in the table $1"
-			printf '%s\n' "$fi_row" | cut -f "$fi_n"
+			awk -F '\t' -v file="$2" -v column=$fi_n '
+				$1 == file { print $column; found = 1; exit } END { exit !found }' "$IMAGES/$1.tsv" ||
+				fail "$2 is not in the table $1"
 			return
 		fi
 	done
@@ -352,13 +378,28 @@ at_exit() {
 	code=$?
 	trap - EXIT
 	set +e
+	if [ "$code" -eq 0 ] && [ -e "$REFUSALS" ]; then
+		refusals_hold || code=1
+	fi
+	awk '{ line[NR] = $0 }
+		END {
+			for (i = NR; i > 0; i--) {
+				step = substr(line[i], 2)
+				if (line[i] ~ /^-/)
+					dropped[step]++
+				else if (dropped[step] > 0)
+					dropped[step]--
+				else
+					print step
+			}
+		}' "$UNDO" >"$UNDO.steps"
 	while IFS= read -r step; do
 		if ! step_out=$($step 2>&1); then
 			# Once a case has failed, what follows from that is only noted.
 			note "cannot take down: $step: $step_out"
 			[ "$code" -ne 0 ] || code=1
 		fi
-	done <"$UNDO"
+	done <"$UNDO.steps"
 	exit "$code"
 }
 

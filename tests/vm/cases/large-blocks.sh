@@ -49,8 +49,8 @@ note "layers that are not aligned"
 mkimage stack "$CASE_TMP/odd" --layers 2
 layers_of "$CASE_TMP/odd"
 refused "Segments are not aligned to the device's logical blocks" EINVAL \
-	"0 $(($(stat -c %s "$CASE_TMP/odd/content") / 512 / 8 * 8)) lsmt_target$pairs"
-expect_log "does not fit logical blocks of 4096 bytes"
+	"0 $(($(stat -c %s "$CASE_TMP/odd/content") / 512 / 8 * 8)) lsmt_target$pairs" \
+	"does not fit logical blocks of 4096 bytes"
 
 note "the same layers in ZFiles, which have sectors"
 mkdir "$CASE_TMP/z"

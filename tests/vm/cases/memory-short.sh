@@ -45,10 +45,11 @@ starved() {
 }
 
 total=100000000
-for block_size in 512 4096 65536; do
-	note "reading blocks of $block_size bytes"
+for kind in "512" "4096" "65536" "65536 --zstd"; do
+	note "reading blocks of $kind"
 	rm -f "$CASE_TMP/made.padded"
-	mkimage zfile "$CASE_TMP/made" --bytes 1048576 --block-size $block_size
+	# shellcheck disable=SC2086
+	mkimage zfile "$CASE_TMP/made" --bytes 1048576 --block-size $kind
 	loop_of "$CASE_TMP/made"
 	dm_create z "0 2048 zfile_target $loop $(stat -c %s "$CASE_TMP/made")" -r
 	# All that cannot wait fails: the buffers of reads, and the first try of every mempool.
@@ -61,11 +62,8 @@ for block_size in 512 4096 65536; do
 	note "failed: $slab of slab, $pages of pages"
 	[ $((slab + pages)) -ge 120 ] || fail "hardly any allocation failed"
 	random_reads /dev/mapper/z "$CASE_TMP/made.content" 20 --seed 2
-	ztable=$(dmsetup table z)
 	dm_remove z
-	if [ $block_size -ne 4096 ]; then
-		loop_detach "$loop"
-	fi
+	loop_detach "$loop"
 done
 
 note "constructors"
@@ -73,6 +71,10 @@ mkimage zfile "$CASE_TMP/other" --bytes 262144
 loop_of "$CASE_TMP/other"
 faults_on 0 $total N
 expect_ok dmcheck starve z "0 512 zfile_target $loop $(stat -c %s "$CASE_TMP/other")"
+note "$ok_out"
+mkimage zfile "$CASE_TMP/zstd" --bytes 262144 --zstd
+loop_of "$CASE_TMP/zstd"
+expect_ok dmcheck starve z "0 512 zfile_target $loop $(stat -c %s "$CASE_TMP/zstd")"
 note "$ok_out"
 mkimage stack "$CASE_TMP/stack" --layers 3
 loop_of "$CASE_TMP/stack/layers"

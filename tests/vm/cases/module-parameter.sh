@@ -18,8 +18,7 @@ loop_of "$CASE_TMP/big"
 big="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/big")"
 
 expect_ok insmod $module max_index_mib=0
-refused "Index is larger than max_index_mib" EFBIG "$zfile"
-expect_log "max_index_mib is 0"
+refused "Index is larger than max_index_mib" EFBIG "$zfile" "max_index_mib is 0"
 refused "Index is larger than max_index_mib" EFBIG "$stack"
 expect_ok rmmod dm_overlaybd
 
@@ -27,8 +26,7 @@ note "66000 entries take more than a MiB and less than two"
 expect_ok insmod $module max_index_mib=1
 dm_create z "$zfile" -r
 dm_create s "$stack" -r
-refused "Index is larger than max_index_mib" EFBIG "$big"
-expect_log "max_index_mib is 1"
+refused "Index is larger than max_index_mib" EFBIG "$big" "max_index_mib is 1"
 dm_remove z
 dm_remove s
 expect_ok rmmod dm_overlaybd

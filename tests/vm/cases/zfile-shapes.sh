@@ -1,26 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# ZFiles of every block size from 512 bytes to 64 KiB, with and without CRCs and digests, with the
-# header overwritten or not; content of zeros, repetitions and noise, so that stored blocks are shorter
-# and longer than what they hold.
+# ZFiles of every block size from 512 bytes to 64 KiB, LZ4 and ZSTD, with and without CRCs and digests,
+# with the header overwritten or not; content of zeros, repetitions and noise, so that stored blocks are
+# shorter and longer than what they hold.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
 n=0
 for block_size in 512 1024 2048 4096 8192 16384 32768 65536; do
-	for flags in "" "--no-verify --overwrite-header" "--no-digest"; do
+	for flags in "" "--no-verify --overwrite-header" "--no-digest" "--zstd" "--zstd --no-verify"; do
 		n=$((n + 1))
 		# Several blocks, the last of them not whole, but whole sectors.
-		bytes=$((block_size * 6 + 262144 + n * 512))
+		bytes=$((block_size * 6 + 131072 + n * 512))
 		note "blocks of $block_size, $bytes bytes, $flags"
 		rm -f "$CASE_TMP/made.padded"
 		# shellcheck disable=SC2086
 		mkimage zfile "$CASE_TMP/made" --bytes $bytes --block-size $block_size --seed $n $flags
 		loop_of "$CASE_TMP/made"
 		dm_create z "0 $((bytes / 512)) zfile_target $loop $(stat -c %s "$CASE_TMP/made")" -r
-		random_reads /dev/mapper/z "$CASE_TMP/made.content" 150 --seed $n
+		random_reads /dev/mapper/z "$CASE_TMP/made.content" 60 --seed $n
 		expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/made.content" --unit 49664
 		dm_remove z
 		loop_detach "$loop"

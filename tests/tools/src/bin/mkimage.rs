@@ -5,6 +5,7 @@
 //! They depend on the seed alone. The writers are those of `overlaybd-image`; nothing here knows
 //! the formats.
 
+use overlaybd_format::zfile::Algorithm;
 use overlaybd_image::{LayerWriter, ZfileWriter};
 use overlaybd_tools::{
     args::{self, Args},
@@ -13,8 +14,8 @@ use overlaybd_tools::{
 use std::{fmt::Write as _, path::Path};
 
 const USAGE: &str = "usage:
-  mkimage zfile FILE --bytes N|--content FILE [--seed N] [--block-size N] [--no-verify]
-      [--no-digest] [--overwrite-header]
+  mkimage zfile FILE --bytes N|--content FILE [--seed N] [--block-size N] [--zstd]
+      [--no-verify] [--no-digest] [--overwrite-header]
       a ZFile of that content, or of made-up content, which FILE.content then holds
   mkimage layer FILE --extents N
       a layer of so many extents, a sector each, with a sector between them
@@ -26,7 +27,7 @@ const USAGE: &str = "usage:
 fn main() {
     args::run(|| {
         let mut args = Args::parse(
-            &["no-verify", "no-digest", "overwrite-header", "help"],
+            &["zstd", "no-verify", "no-digest", "overwrite-header", "help"],
             &[
                 "bytes",
                 "content",
@@ -84,7 +85,13 @@ fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
         let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
         content(&mut rng, len)
     };
+    let algorithm = if args.flag("zstd") {
+        Algorithm::Zstd
+    } else {
+        Algorithm::Lz4
+    };
     let file = ZfileWriter::new()
+        .algorithm(algorithm)
         .block_size(args.get("block-size")?.unwrap_or(4096))
         .verify(!args.flag("no-verify"))
         .digest(!args.flag("no-digest"))
