@@ -3,11 +3,15 @@
 //! What a device should hold: a file's bytes, and zeros up to the end of its last sector.
 
 use crate::{Context, Failure, SECTOR};
-use std::{ops::Range, path::Path};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::Path};
 
-/// The bytes a device should hold, all in memory.
+/// The bytes a device should hold. They are read when they are compared: most are never looked at.
 pub struct Reference {
-    bytes: Vec<u8>,
+    file: File,
+    /// Where the bytes begin in the file.
+    skip: u64,
+    /// How many of them the file holds; zeros follow.
+    bytes: u64,
 }
 
 impl Reference {
@@ -17,27 +21,29 @@ impl Reference {
     ///
     /// If the file cannot be read, or has not as many bytes.
     pub fn open(path: &Path, skip: u64, bytes: Option<u64>) -> Result<Self, Failure> {
-        let mut all = std::fs::read(path).context(path.display())?;
-        let available = (all.len() as u64)
+        let file = File::open(path).context(path.display())?;
+        let len = file.metadata().context(path.display())?.len();
+        let available = len
             .checked_sub(skip)
             .filter(|&available| bytes.is_none_or(|bytes| bytes <= available))
-            .ok_or_else(|| format!("{} has only {} bytes", path.display(), all.len()))?;
-        all.drain(..skip as usize);
-        all.truncate(bytes.unwrap_or(available) as usize);
-        all.resize(all.len().next_multiple_of(SECTOR as usize), 0);
-        Ok(Self { bytes: all })
+            .ok_or_else(|| format!("{} has only {len} bytes", path.display()))?;
+        Ok(Self {
+            file,
+            skip,
+            bytes: bytes.unwrap_or(available),
+        })
     }
 
     /// How many bytes there are, a whole number of sectors.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.bytes.next_multiple_of(SECTOR)
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes == 0
     }
 
     /// Compares what was read from `at` on.
@@ -46,27 +52,40 @@ impl Reference {
     ///
     /// The first byte that differs.
     pub fn compare(&self, at: u64, read: &[u8]) -> Result<(), Failure> {
-        let start = at as usize;
-        let Some(want) = self.bytes.get(start..start + read.len()) else {
-            return Err(format!("{} bytes at {at} are beyond the end", read.len()));
-        };
-        if want == read {
-            return Ok(());
+        let mut place = [0; 65536];
+        let mut from = at;
+        for piece in read.chunks(place.len()) {
+            let want = &mut place[..piece.len()];
+            self.bytes_at(from, want)?;
+            if want != piece {
+                let different = |(read, want): (&u8, &u8)| read != want;
+                let pairs = || piece.iter().zip(&*want);
+                let first = pairs().position(different).unwrap_or(0);
+                return Err(format!(
+                    "byte {} is {:#04x}, should be {:#04x} ({} bytes of the {} from {from} on differ)",
+                    from + first as u64,
+                    piece[first],
+                    want[first],
+                    pairs().filter(|&pair| different(pair)).count(),
+                    piece.len()
+                ));
+            }
+            from += piece.len() as u64;
         }
-        let different = |(read, want): (&u8, &u8)| read != want;
-        let first = read.iter().zip(want).position(different).unwrap_or(0);
-        let count = read
-            .iter()
-            .zip(want)
-            .filter(|&pair| different(pair))
-            .count();
-        Err(format!(
-            "byte {} is {:#04x}, should be {:#04x} ({count} bytes of {} differ)",
-            at + first as u64,
-            read[first],
-            want[first],
-            read.len()
-        ))
+        Ok(())
+    }
+
+    /// The bytes from `at` on.
+    fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure> {
+        if at + out.len() as u64 > self.len() {
+            return Err(format!("{} bytes at {at} are beyond the end", out.len()));
+        }
+        let held = self.bytes.saturating_sub(at).min(out.len() as u64);
+        let (held, zeros) = out.split_at_mut(held as usize);
+        zeros.fill(0);
+        self.file
+            .read_exact_at(held, self.skip + at)
+            .context("the reference")
     }
 }
 

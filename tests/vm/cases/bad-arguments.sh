@@ -3,6 +3,8 @@
 #
 # Tables that are wrong in themselves are refused with a message that names the check and an errno
 # that fits, and nothing stays open behind them.
+#
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

@@ -4,7 +4,7 @@
 # Several threads read one device at random, and others read other devices at the same time; all read
 # what they should.
 #
-# timeout: 180
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 zfile_of z zfile/odd512_lz4_1k_crc.zf

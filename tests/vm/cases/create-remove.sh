@@ -4,7 +4,7 @@
 # A thousand devices are made, read and removed, ZFiles and stacks, some of them with tables that are
 # refused halfway; afterwards the kernel has as much memory as before.
 #
-# timeout: 300
+# timeout: 600
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf
@@ -31,12 +31,12 @@ vmallocs() {
 }
 
 round() {
-	expect_ok dmcheck cycle z "$zfile" --threads 2 --count "$1"
-	expect_ok dmcheck cycle s "$stack" --threads 2 --count "$1"
+	expect_ok dmcheck cycle z "$zfile" --threads 8 --count "$1"
+	expect_ok dmcheck cycle s "$stack" --threads 8 --count "$1"
 }
 
 # The first rounds fill what the kernel keeps: per-CPU caches, slabs, names.
-round 20
+round 24
 before=$(used)
 areas=$(vmallocs)
 round 500

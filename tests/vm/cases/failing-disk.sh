@@ -6,7 +6,7 @@
 # is refused by their name. A lower device that fails or lies now and then leads to errors, never to
 # wrong bytes or reads that do not return.
 #
-# timeout: 180
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 # Blocks of 64 KiB: the first one is stored in sectors 1 to more than 8.

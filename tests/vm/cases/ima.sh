@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The integrity measurement architecture records for each table what the target is made of.
+#
+# timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
 measured=/sys/kernel/security/ima/ascii_runtime_measurements

@@ -3,6 +3,8 @@
 #
 # On a lower device with logical blocks of 4096 bytes a ZFile is read by 512-byte sectors all the same;
 # layers on it are read if their segments are aligned to such blocks, and refused by name if not.
+#
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 # loop4k FILE: a loop device of whole blocks of 4096 bytes, in $loop.

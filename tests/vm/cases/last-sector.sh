@@ -3,6 +3,8 @@
 #
 # A content that does not end with a sector: the rest of its last sector is zeros, nothing else, and
 # the device ends there.
+#
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 tried=0

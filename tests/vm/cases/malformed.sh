@@ -4,7 +4,7 @@
 # Every deliberately wrong reference image: refused by the name of the check it fails, or read where
 # the fault is none that matters; a damaged block costs an I/O error on that block and nothing else.
 #
-# timeout: 240
+# timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
 # The check that an image fails, and the errno's name.

@@ -4,7 +4,7 @@
 # Fifty devices on one lower device are made at the same time, by as many processes, all read at the
 # same time, and removed at the same time.
 #
-# timeout: 180
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

@@ -4,6 +4,8 @@
 # A stack of 255 different layers, each of which shows somewhere, holds what it should; its table line,
 # far longer than the status of other targets, is complete in any buffer or not given at all; loaded
 # again as it stands it makes the same device. A 256th layer is refused.
+#
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 mkimage stack "$CASE_TMP/made" --layers 255 --seed 7

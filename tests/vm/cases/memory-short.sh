@@ -4,7 +4,7 @@
 # With no memory to be had, reads go on, from the reserve, and return the right bytes; a constructor
 # that gets no memory, at whatever point, refuses the table and leaves nothing behind.
 #
-# timeout: 240
+# timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
 faults=/sys/kernel/debug

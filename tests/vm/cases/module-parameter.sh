@@ -3,6 +3,7 @@
 #
 # max_index_mib bounds the memory of indexes: a table that needs more is refused by name.
 #
+# timeout: 240
 # module: none
 . /overlaybd/tests/vm/lib.sh
 

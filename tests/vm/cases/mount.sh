@@ -4,7 +4,7 @@
 # The ext4 on a stack is mounted, every file read and compared with a mount of the same content from
 # a plain file, and unmounted; twice, and by several readers at once.
 #
-# timeout: 180
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt

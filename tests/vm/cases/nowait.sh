@@ -3,6 +3,8 @@
 #
 # Reads that must not wait (RWF_NOWAIT): a stack of raw layers answers them, a ZFile, whose reads wait
 # for memory, declines them and so does a stack on one; no read fails for another reason.
+#
+# timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
 # counts DEVICE: sets $answered and $refused.

@@ -4,7 +4,7 @@
 # Devices are suspended and resumed, and get new tables with the same content, while threads read them
 # all the time: no read fails, none returns anything else.
 #
-# timeout: 180
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 # run NAME REFERENCE ROUNDS TABLE...: reloads under load.

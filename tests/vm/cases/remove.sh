@@ -3,6 +3,8 @@
 #
 # A device in use is not removed, but can be marked to go with its last user; a lower device in use is
 # not removed either; the module stays as long as there is a device, and goes after the last one.
+#
+# timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
 refs() {

@@ -3,6 +3,8 @@
 #
 # Tables of several targets and tables shorter than the image: a target counts from its own beginning,
 # wherever that is in the table.
+#
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 zfile_of z0 lsmt/fs0_lz4_4k.zlsmt

@@ -4,7 +4,7 @@
 # Other mapped devices stand on ours: dm-verity finds every block as it was hashed, a snapshot takes
 # writes that never reach us, a linear device and a loop device show what we do.
 #
-# timeout: 120
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt

@@ -5,7 +5,7 @@
 # found, read as a whole and in random pieces, and is merged into as many segments as that one's. Then
 # the same images from layers of mixed kinds: raw, sealed, in ZFiles of several sorts, in tar.
 #
-# timeout: 240
+# timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
 # unstack COUNT: removes what stack_of made.

@@ -4,6 +4,8 @@
 # What `dmsetup table` prints makes the same device when it is loaded again; no buffer, however small,
 # is overrun by a status, and one that is too small is reported as that; the lower devices are named
 # as dependencies.
+#
+# timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_raw.lsmt

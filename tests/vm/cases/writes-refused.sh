@@ -3,6 +3,8 @@
 #
 # Nobody can write to a target, whether its table was loaded read-only or not: writes, discards and
 # the like fail, a flush succeeds, and neither reaches the lower device, which stays as it was.
+#
+# timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

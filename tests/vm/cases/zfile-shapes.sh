@@ -5,7 +5,7 @@
 # with the header overwritten or not; content of zeros, repetitions and noise, so that stored blocks are
 # shorter and longer than what they hold.
 #
-# timeout: 240
+# timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
 n=0

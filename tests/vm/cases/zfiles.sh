@@ -4,7 +4,7 @@
 # Every reference ZFile: what it holds is what the reference reader found in it, read as a whole and
 # in random pieces; its status says what kind it is. One without content is refused by name.
 #
-# timeout: 240
+# timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
 read_any=0

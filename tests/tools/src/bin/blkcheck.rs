@@ -98,11 +98,19 @@ fn hash(path: &Path, args: &Args) -> Result<(), Failure> {
     let mut sha256 = Sha256::new();
     device.scan(offset, bytes, |at, data| {
         sha256.update(data);
-        match &save {
-            Some(file) => file.write_all_at(data, at - offset).context("--save"),
-            None => Ok(()),
+        let Some(file) = &save else { return Ok(()) };
+        // Zeros are left out: the file gets its length below, and takes no memory for them.
+        for (n, piece) in data.chunks(65536).enumerate() {
+            if piece.iter().any(|&byte| byte != 0) {
+                let at = at - offset + n as u64 * 65536;
+                file.write_all_at(piece, at).context("--save")?;
+            }
         }
+        Ok(())
     })?;
+    if let Some(file) = &save {
+        file.set_len(bytes).context("--save")?;
+    }
     println!("{}", hex(&sha256.finalize()));
     Ok(())
 }
