@@ -94,7 +94,6 @@
     clippy::as_conversions,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::missing_errors_doc,
     clippy::must_use_candidate,
     clippy::panic,
     clippy::string_slice,

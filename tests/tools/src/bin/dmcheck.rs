@@ -10,6 +10,8 @@ use overlaybd_tools::{
     dm::{Answer, Dm, Line},
     Context, Failure,
 };
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 
 const USAGE: &str = "usage:
   dmcheck cycle NAME TABLE --count N [--threads N] [--read BYTES]
@@ -109,13 +111,23 @@ fn starve(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
 fn starve_loads(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
     // The kernel counts down what is written here, and fails an allocation when it arrives at zero.
     const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+    // It is opened once: opening allocates, and would be what fails when a load does not need as
+    // many allocations. Reading and writing it do not.
+    let fail_nth = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(FAIL_NTH)
+        .context(FAIL_NTH)?;
     let (mut refused, mut survived) = (0, 0);
     for nth in 1.. {
-        std::fs::write(FAIL_NTH, nth.to_string()).context(FAIL_NTH)?;
+        fail_nth
+            .write_all_at(nth.to_string().as_bytes(), 0)
+            .context(FAIL_NTH)?;
         let loaded = dm.load(name, table);
-        let left = std::fs::read_to_string(FAIL_NTH).context(FAIL_NTH)?;
-        std::fs::write(FAIL_NTH, "0").context(FAIL_NTH)?;
-        let failed = left.trim() == "0";
+        let mut left = [0; 16];
+        let n = fail_nth.read_at(&mut left, 0).context(FAIL_NTH)?;
+        fail_nth.write_all_at(b"0", 0).context(FAIL_NTH)?;
+        let failed = left.get(..n).is_some_and(|left| left.trim_ascii() == b"0");
         match loaded {
             Ok(()) if failed => survived += 1,
             Ok(()) => {
