@@ -28,10 +28,7 @@ pub fn tree(device: &Device) -> Result<([u8; 32], Vec<u8>), Failure> {
     let mut levels = Vec::new();
     loop {
         digests.resize(digests.len().next_multiple_of(BLOCK), 0);
-        let above: Vec<u8> = digests
-            .chunks(BLOCK)
-            .flat_map(Sha256::digest)
-            .collect();
+        let above: Vec<u8> = digests.chunks(BLOCK).flat_map(Sha256::digest).collect();
         levels.push(digests);
         if let Ok(root) = <[u8; 32]>::try_from(above.as_slice()) {
             levels.reverse();
