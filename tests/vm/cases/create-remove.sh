@@ -51,5 +51,11 @@ note "used before $before KiB, after $after KiB; vmalloc areas $areas, $(vmalloc
 expect_eq "vmalloc areas of the module" "$(vmallocs)" "$areas"
 # The smallest thing a device holds for long is its index or its reserve, 12 KiB for these: had a
 # thousand of them been left behind, it would be seen.
-[ $((after - before)) -lt 6144 ] || fail "$((after - before)) KiB are gone"
+limit=6144
+if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
+	# KASAN keeps back what is freed, up to a 32nd of all memory. There it is kmemleak that finds what
+	# is lost, at the end of the run.
+	limit=$((limit + $(awk '/^MemTotal/ { print $2 }' /proc/meminfo) / 32))
+fi
+[ $((after - before)) -lt $limit ] || fail "$((after - before)) KiB are gone"
 expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
