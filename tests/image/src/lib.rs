@@ -23,9 +23,11 @@
 
 mod blob;
 mod codec;
+#[cfg(feature = "corpus")]
 mod corpus;
 mod crc;
 mod error;
+pub mod generate;
 mod layer_writer;
 pub mod oracle;
 mod read_at;
@@ -36,6 +38,7 @@ mod zfile_writer;
 
 pub use blob::Blob;
 pub use codec::Zstd;
+#[cfg(feature = "corpus")]
 pub use corpus::{sha256, Corpus, Damage, LayerRow, Manifest, Range, StackRow, Verdict, ZfileRow};
 pub use crc::crc32c;
 pub use error::Error;

@@ -3,6 +3,8 @@
 //! What a stack of layers means, sector by sector, by asking each layer: slow, and too simple to be
 //! wrong in the way a merge is.
 
+pub mod lz4;
+
 use overlaybd_format::lsmt::Segment;
 
 /// What is at a sector of the image.
@@ -22,7 +24,9 @@ pub fn owners(layers: &[Vec<Segment>], sectors: u64) -> Vec<Option<Owner>> {
     (0..sectors).map(|sector| owner(layers, sector)).collect()
 }
 
-fn owner(layers: &[Vec<Segment>], sector: u64) -> Option<Owner> {
+/// The owner of one sector.
+#[must_use]
+pub fn owner(layers: &[Vec<Segment>], sector: u64) -> Option<Owner> {
     layers
         .iter()
         .enumerate()

@@ -76,6 +76,16 @@ impl ReadAt for File {
     }
 }
 
+impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn len(&self) -> u64 {
+        R::len(self)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        R::read_at(self, offset, buf)
+    }
+}
+
 impl<R: ReadAt + ?Sized> ReadAt for Arc<R> {
     fn len(&self) -> u64 {
         R::len(self)

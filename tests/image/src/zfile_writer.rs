@@ -4,6 +4,7 @@
 
 use crate::crc32c;
 use overlaybd_format::zfile::Algorithm;
+use zstd::bulk::Compressor;
 
 const AREA: usize = 512;
 
@@ -88,8 +89,10 @@ impl ZfileWriter {
         let mut file = vec![0; AREA];
         let mut index = Vec::new();
         let mut blocks = 0u64;
+        // Kept for all blocks: making one takes longer than a small block does.
+        let mut zstd = None;
         for block in content.chunks(self.block_size.max(1) as usize) {
-            let mut stored = self.compress(block);
+            let mut stored = self.compress(block, &mut zstd);
             if self.verify {
                 stored.extend(crc32c(BLOCK_SEED, &stored).to_le_bytes());
             }
@@ -113,7 +116,7 @@ impl ZfileWriter {
         file
     }
 
-    fn compress(&self, block: &[u8]) -> Vec<u8> {
+    fn compress(&self, block: &[u8], zstd: &mut Option<Compressor<'static>>) -> Vec<u8> {
         match self.algorithm {
             Algorithm::Lz4 => {
                 let mut out = vec![0; lz4_flex::block::get_maximum_output_size(block.len())];
@@ -122,7 +125,10 @@ impl ZfileWriter {
                 out.truncate(len);
                 out
             }
-            Algorithm::Zstd => zstd::bulk::compress(block, 3).expect("memory for Zstandard"),
+            Algorithm::Zstd => zstd
+                .get_or_insert_with(|| Compressor::new(3).expect("memory for Zstandard"))
+                .compress(block)
+                .expect("memory for Zstandard"),
         }
     }
 
