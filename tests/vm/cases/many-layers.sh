@@ -27,7 +27,7 @@ undo_add "dmsetup remove$names"
 sectors=$(($(stat -c %s "$CASE_TMP/made/content") / 512))
 dm_create s "0 $sectors lsmt_target$args" -r
 expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/made/content" --unit 65536
-random_reads /dev/mapper/s "$CASE_TMP/made/content" 400 --seed 1
+random_reads /dev/mapper/s "$CASE_TMP/made/content" 200 --seed 1
 case $(info_of s) in
 "layers 255 segments "*) ;;
 *) fail "the status is '$(info_of s)'" ;;

@@ -27,7 +27,7 @@ while IFS="$TAB" read -r file container offset bytes algo block_size verify over
 		else
 			expect_eq "sha256 of $file" "$(blkcheck hash /dev/mapper/z --bytes "$content" --save "$ref")" "$sha256"
 		fi
-		random_reads /dev/mapper/z "$ref" 150 --seed $n
+		random_reads /dev/mapper/z "$ref" 80 --seed $n
 		crc=verify
 		[ "$verify" = true ] || crc=noverify
 		blocks=$(((content + block_size - 1) / block_size))
