@@ -41,6 +41,7 @@ help:
 	@echo 'make test          all tests: test-host and test-vm'
 	@echo 'make test-host     the tests that run on this machine (cargo test)'
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one, TRACE=1 with sh -x'
+	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
 	@echo 'make shell         a prompt in the VM with the module loaded'
 	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
 	@echo 'make clippy        clippy over the workspace and over the module'
@@ -48,7 +49,7 @@ help:
 	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
 	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
 	@echo 'make clean         remove what was built in this folder'
-	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug, CASE=name, TRACE=1'
+	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug, CASE=name, TRACE=1, FUZZ_TARGETS=names'
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
@@ -84,11 +85,15 @@ test:
 test-host: packages
 	@$(CARGO) test --workspace --no-fail-fast
 
+.PHONY: fuzz
+fuzz: packages
+	@tests/fuzz/run $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
+
 .PHONY: test-vm
 test-vm: KERNEL := debug
 test-vm: tools
-	@$(MAKE) KERNEL=debug module
-	@qemu/vm test --kernel debug $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
+	@$(MAKE) KERNEL=$(KERNEL) module
+	@qemu/vm test --kernel $(KERNEL) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
 
 # --- reading and checking -------------------------------------------------------------------------
 
@@ -101,6 +106,7 @@ rust-analyzer: module
 .PHONY: fmt-check
 fmt-check: packages
 	@/usr/bin/cargo-fmt --all --check
+	@/usr/bin/cargo-fmt --manifest-path tests/fuzz/Cargo.toml --check
 	@$(RUSTFMT) --edition 2021 --check src/dm_overlaybd.rs
 
 # cargo-clippy by path: cargo would look for it in a rustup folder first.
@@ -108,6 +114,7 @@ fmt-check: packages
 clippy: clippy-host clippy-module
 clippy-host: packages
 	@/usr/bin/cargo-clippy clippy --workspace --all-targets -- -D warnings
+	@/usr/bin/cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml --all-targets -- -D warnings
 clippy-module: kernel-$(KERNEL)
 	@mkdir -p build/clippy
 	@$(MAKE) -C $(kdir) M=$(CURDIR) MO=$(CURDIR)/build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings modules
