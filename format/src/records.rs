@@ -26,6 +26,23 @@ impl<const N: usize> Records<N> {
         chunk: &[u8],
         mut each: impl FnMut(&[u8; N]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.push_runs(chunk, |mut run| {
+            while let Some((record, tail)) = run.split_first_chunk::<N>() {
+                each(record)?;
+                run = tail;
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `run` with the records that `chunk` completes, as many as there are at a time, and
+    /// stops at its first error.
+    #[inline(always)]
+    pub(crate) fn push_runs<E>(
+        &mut self,
+        chunk: &[u8],
+        mut run: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = chunk;
         if self.filled != 0 {
             rest = self.keep(rest);
@@ -33,10 +50,13 @@ impl<const N: usize> Records<N> {
                 return Ok(());
             }
             self.filled = 0;
-            each(&self.kept)?;
+            run(&self.kept)?;
         }
-        while let Some((record, tail)) = rest.split_first_chunk::<N>() {
-            each(record)?;
+        let whole = rest
+            .len()
+            .wrapping_sub(rest.len().checked_rem(N).unwrap_or(0));
+        if let Some((records, tail)) = rest.split_at_checked(whole) {
+            run(records)?;
             rest = tail;
         }
         self.keep(rest);

@@ -165,12 +165,15 @@ struct Progress {
     layout: Layout,
     crc: Crc32c,
     index_crc: u32,
-    records: Records<4>,
+    records: Records<ENTRY>,
     /// The number of blocks so far.
     blocks: u32,
     /// Where the last of them ends.
     end: u64,
 }
+
+/// The bytes of an index entry.
+const ENTRY: usize = 4;
 
 const _: () = assert!(ENTRY_LEN == 4);
 
@@ -179,53 +182,102 @@ impl Progress {
         if self.layout.index_crc().is_some() {
             self.index_crc = (self.crc)(self.index_crc, bytes);
         }
+        let mut records = self.records;
+        let result = records.push_runs(bytes, |mut run| loop {
+            if let Some((entries, tail)) = run.split_first_chunk() {
+                if self.push_group(groups, entries) {
+                    run = tail;
+                    continue;
+                }
+            }
+            let Some((entry, tail)) = run.split_first_chunk() else {
+                return Ok(());
+            };
+            self.push_one(groups, u32::from_le_bytes(*entry))?;
+            run = tail;
+        });
+        self.records = records;
+        result
+    }
+
+    /// Takes a whole group at once, if it is one and all is right with it. If not, nothing is
+    /// changed: taking them one by one tells what is wrong.
+    #[inline]
+    fn push_group(&mut self, groups: &mut [Group], entries: &[u8; ENTRY * GROUP_LEN]) -> bool {
+        let (min, max) = (self.layout.min_stored_len(), self.layout.max_stored_len());
+        let first = self.blocks;
+        let behind = first.saturating_add(1 << GROUP_SHIFT);
+        if first & SLOT_MASK != 0 || behind > self.layout.block_count() {
+            return false;
+        }
+        let Some(group) = groups.get_mut(usize_from(first >> GROUP_SHIFT)) else {
+            return false;
+        };
+        let mut sum = 0u32;
+        let mut long = 0u64;
+        let mut wrong = false;
+        let lens = group.lens.iter_mut().zip(entries.chunks_exact(ENTRY));
+        for (low, entry) in lens {
+            let len = entry
+                .first_chunk()
+                .map_or(0, |entry| u32::from_le_bytes(*entry));
+            wrong |= len < min || len > max;
+            // Of right ones, 64 of at most 66052 bytes.
+            sum = sum.wrapping_add(len);
+            long = long.wrapping_shr(1) | u64::from(len >> 16).wrapping_shl(SLOT_MASK);
+            *low = low_u16(len);
+        }
+        let end = self.end.saturating_add(u64::from(sum));
+        if wrong || end > self.layout.index_offset().get() {
+            return false;
+        }
+        (group.base, group.long) = (self.end, long);
+        (self.blocks, self.end) = (behind, end);
+        true
+    }
+
+    fn push_one(&mut self, groups: &mut [Group], len: u32) -> Result<(), OpenError> {
         let expected = self.layout.block_count();
         let index_offset = self.layout.index_offset().get();
         let (min, max) = (self.layout.min_stored_len(), self.layout.max_stored_len());
-        let (mut blocks, mut end) = (self.blocks, self.end);
-        let result = self.records.push(bytes, |entry| {
-            let len = u32::from_le_bytes(*entry);
-            let block = BlockIndex::new(blocks);
-            if blocks >= expected {
-                return Err(OpenError::IndexSurplus { expected });
-            }
-            if len < min || len > max {
-                return Err(OpenError::IndexEntry {
-                    block,
-                    len,
-                    min,
-                    max,
-                });
-            }
-            let slot = blocks & SLOT_MASK;
-            // Not reachable without: new() saw to it that there is a group for each block.
-            let Some(group) = groups.get_mut(usize_from(blocks >> GROUP_SHIFT)) else {
-                return Err(OpenError::IndexSurplus { expected });
+        let block = BlockIndex::new(self.blocks);
+        if block.get() >= expected {
+            return Err(OpenError::IndexSurplus { expected });
+        }
+        if len < min || len > max {
+            return Err(OpenError::IndexEntry {
+                block,
+                len,
+                min,
+                max,
+            });
+        }
+        let slot = block.get() & SLOT_MASK;
+        // Not reachable without: new() saw to it that there is a group for each block.
+        let Some(group) = groups.get_mut(usize_from(block.get() >> GROUP_SHIFT)) else {
+            return Err(OpenError::IndexSurplus { expected });
+        };
+        if slot == 0 {
+            *group = Group {
+                base: self.end,
+                ..Group::EMPTY
             };
-            if slot == 0 {
-                *group = Group {
-                    base: end,
-                    ..Group::EMPTY
-                };
-            }
-            if let Some(low) = group.lens.get_mut(usize_from(slot)) {
-                *low = low_u16(len);
-            }
-            group.long |= u64::from(len >> 16).wrapping_shl(slot);
-            // 10^9 blocks of at most 66052 bytes do not overflow, and the index ends it before.
-            end = end.wrapping_add(u64::from(len));
-            if end > index_offset {
-                return Err(OpenError::BlocksPastIndex {
-                    block,
-                    end,
-                    index_offset,
-                });
-            }
-            blocks = blocks.wrapping_add(1);
-            Ok(())
-        });
-        (self.blocks, self.end) = (blocks, end);
-        result
+        }
+        if let Some(low) = group.lens.get_mut(usize_from(slot)) {
+            *low = low_u16(len);
+        }
+        group.long |= u64::from(len >> 16).wrapping_shl(slot);
+        // 10^9 blocks of at most 66052 bytes do not overflow, and the index ends it before.
+        let end = self.end.wrapping_add(u64::from(len));
+        if end > index_offset {
+            return Err(OpenError::BlocksPastIndex {
+                block,
+                end,
+                index_offset,
+            });
+        }
+        (self.blocks, self.end) = (block.get().wrapping_add(1), end);
+        Ok(())
     }
 
     fn finish(&self) -> Result<(), OpenError> {
