@@ -2,7 +2,7 @@
 
 //! `lsmt_target <base device> <bytes> [<upper device> <bytes>]…`: a stack of layers as one device.
 //!
-//! `ctr` checks the layers, loads their indexes and merges them into one sorted array. `map` looks
+//! `ctr` checks the layers, loads their indexes and merges them into one map. `map` looks
 //! up the segment a bio begins in and passes the bio on to that layer's device, or answers it with
 //! zeros; what reaches beyond the segment comes again as a bio of its own. It allocates nothing
 //! and never waits.
@@ -35,18 +35,18 @@ use core::{
     },
     ops::ControlFlow, //
 };
-use kernel::{
-    alloc::AllocError,
-    prelude::*, //
-};
+use kernel::prelude::*;
 use overlaybd_format::{
     lsmt::{
         merge,
         trailer_offset,
         virtual_size,
+        words_needed,
         Cursor,
         IndexLoader,
         Layer,
+        MapBuilder,
+        MapError,
         MergeError,
         Run,
         Segment,
@@ -63,7 +63,7 @@ use overlaybd_format::{
 pub(crate) struct Lsmt {
     /// The layers, lowest first.
     layers: KVec<Source>,
-    map: SegmentMap<Array<Segment>>,
+    map: SegmentMap<Array<u32>>,
 }
 
 /// A layer that has been checked, and its segments.
@@ -120,74 +120,93 @@ impl Lsmt {
 
     /// Merges the segments of all layers: counts them first, so that the result takes no more
     /// memory than it needs.
-    fn merge(setup: &Setup<'_>, loaded: &[Loaded]) -> Result<Array<Segment>, CtrError> {
+    fn merge(
+        setup: &Setup<'_>,
+        sources: &[Source],
+        loaded: &[Loaded],
+    ) -> Result<SegmentMap<Array<u32>>, CtrError> {
         let mut layers = KVec::with_capacity(loaded.len(), GFP_KERNEL)?;
         for layer in loaded {
             layers.push(&*layer.segments, GFP_KERNEL)?;
         }
         let mut cursors = KVec::from_elem(Cursor::EMPTY, layers.len(), GFP_KERNEL)?;
-        let refuse = |error: MergeError<AllocError>| match error {
-            MergeError::Sink(error) => CtrError::from(error),
-            other => setup.refuse(
+        let refuse = |error: MergeError<MapError>| {
+            setup.refuse(
                 c"Layers cannot be merged",
                 EINVAL,
-                format_args!("merging the layers failed: {other:?}"),
-            ),
+                format_args!("merging the layers failed: {error:?}"),
+            )
         };
+        let alignment = Alignment::new(sources);
+        let mut misaligned = None;
         let mut count: usize = 0;
-        merge(&layers, &mut cursors, |_| {
+        let mut last = Sector::new(0);
+        merge(&layers, &mut cursors, |segment| {
+            if misaligned.is_none() && !alignment.fits(segment) {
+                misaligned = Some(segment.start());
+            }
             count += 1;
+            last = segment.start();
             Ok(())
         })
         .map_err(refuse)?;
-        check_index_memory(setup, count as u64 * size_of::<Segment>() as u64)?;
-        let mut merged = Array::new(Segment::EMPTY, count)?;
-        let mut places = merged.iter_mut();
-        merge(&layers, &mut cursors, |segment| {
-            places
-                .next()
-                .map(|place| *place = segment)
-                .ok_or(AllocError)
-        })
-        .map_err(refuse)?;
-        Ok(merged)
+        if let Some(start) = misaligned {
+            return Err(setup.refuse(
+                c"Segments are not aligned to the device's logical blocks",
+                EINVAL,
+                format_args!(
+                    "the segment at sector {start} does not fit logical blocks of {} bytes",
+                    alignment.largest.get()
+                ),
+            ));
+        }
+        let words = words_needed(count).unwrap_or(usize::MAX);
+        check_index_memory(
+            setup,
+            (words as u64).saturating_mul(size_of::<u32>() as u64),
+        )?;
+        let words = Array::new(0, words)?;
+        let mut builder =
+            MapBuilder::new(count, last, words).map_err(|error| refuse(MergeError::Sink(error)))?;
+        merge(&layers, &mut cursors, |segment| builder.push(segment)).map_err(refuse)?;
+        builder
+            .finish()
+            .map_err(|error| refuse(MergeError::Sink(error)))
+    }
+}
+
+/// What larger logical blocks than sectors ask of the segments.
+struct Alignment<'a> {
+    sources: &'a [Source],
+    /// The largest unit of the devices.
+    largest: Unit,
+}
+
+impl<'a> Alignment<'a> {
+    fn new(sources: &'a [Source]) -> Self {
+        let unit = |source: &Source| source.device.unit();
+        Self {
+            sources,
+            largest: sources.iter().map(unit).max().unwrap_or(Unit::SECTOR),
+        }
     }
 
-    /// Refuses segments that a device with larger blocks cannot be asked for.
-    fn check_alignment(
-        setup: &Setup<'_>,
-        layers: &[Source],
-        merged: &[Segment],
-    ) -> Result<(), CtrError> {
-        let unit = |source: &Source| source.device.unit();
-        let largest = layers.iter().map(unit).max().unwrap_or(Unit::SECTOR);
-        if largest == Unit::SECTOR {
-            return Ok(());
+    /// Whether the devices can be asked for what is in a segment.
+    fn fits(&self, segment: Segment) -> bool {
+        if self.largest == Unit::SECTOR {
+            return true;
         }
         // Bios to the stack are then multiples of the largest unit, and so is every part of them
         // if all borders between segments are; where data lies counts in the device's own unit.
         let divides =
             |unit: Unit, at: Sector| at.to_bytes().is_some_and(|at| unit.divides(at.get()));
-        let misaligned = |segment: &&Segment| {
-            let own = layers
-                .get(usize::from(segment.layer()))
-                .map_or(largest, unit);
-            !divides(largest, segment.start())
-                || !divides(largest, segment.end())
-                || !(segment.zeroed() || divides(own, segment.source()))
-        };
-        match merged.iter().find(misaligned) {
-            None => Ok(()),
-            Some(segment) => Err(setup.refuse(
-                c"Segments are not aligned to the device's logical blocks",
-                EINVAL,
-                format_args!(
-                    "the segment at sector {} does not fit logical blocks of {} bytes",
-                    segment.start(),
-                    largest.get()
-                ),
-            )),
-        }
+        let own = self
+            .sources
+            .get(usize::from(segment.layer()))
+            .map_or(self.largest, |source| source.device.unit());
+        divides(self.largest, segment.start())
+            && divides(self.largest, segment.end())
+            && (segment.zeroed() || divides(own, segment.source()))
     }
 }
 
@@ -223,12 +242,8 @@ impl Target for Lsmt {
         let loaded = Self::load(setup, &layers)?;
         let size = virtual_size(loaded.iter().map(|loaded| loaded.layer.virtual_size()));
         check_table_len(setup, size.whole_sectors())?;
-        let merged = Self::merge(setup, &loaded)?;
-        Self::check_alignment(setup, &layers, &merged)?;
-        Ok(Self {
-            layers,
-            map: SegmentMap::new(merged),
-        })
+        let map = Self::merge(setup, &layers, &loaded)?;
+        Ok(Self { layers, map })
     }
 
     fn map(&self, mut bio: Bio<'_, Self>) -> Mapped {
@@ -257,7 +272,7 @@ impl Target for Lsmt {
                 "layers {} segments {} index_bytes {}",
                 self.layers.len(),
                 self.map.len(),
-                self.map.len() * size_of::<Segment>(),
+                self.map.memory_bytes(),
             ),
             StatusKind::Table => {
                 for (i, Source { device, len }) in self.layers.iter().enumerate() {

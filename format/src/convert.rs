@@ -17,6 +17,18 @@ pub(crate) const fn u64_from(value: usize) -> u64 {
     value as u64
 }
 
+/// A `u32` as `u64`, where `From` cannot be called: in a `const fn`.
+#[allow(clippy::as_conversions, reason = "u64 is wider")]
+pub(crate) const fn u64_from_u32(value: u32) -> u64 {
+    value as u64
+}
+
+/// The low 32 bits of `value`.
+#[allow(clippy::as_conversions, reason = "cutting is what it is for")]
+pub(crate) const fn low_u32(value: u64) -> u32 {
+    (value & 0xffff_ffff) as u32
+}
+
 /// The low 16 bits of `value`.
 #[allow(clippy::as_conversions, reason = "cutting is what it is for")]
 pub(crate) const fn low_u16(value: u32) -> u16 {

@@ -7,7 +7,7 @@
 //! 1. For each layer, [`Layer::open`] with its first 4096 bytes and those at [`trailer_offset`],
 //!    then [`IndexLoader`] with [`Layer::index_entries`] segments of memory, and the index, in any
 //!    pieces.
-//! 2. [`merge`] twice: to count the segments of the image, and to collect them.
+//! 2. [`merge`] twice: to count the segments of the image, and to collect them in a [`MapBuilder`].
 //! 3. [`virtual_size`] for the size of the image, [`SegmentMap::lookup`] for each read.
 //!
 //! # What is read leniently
@@ -26,10 +26,11 @@ mod merge;
 mod segment;
 #[cfg(test)]
 mod testing;
+mod tree;
 
 pub use error::OpenError;
 pub use index::IndexLoader;
 pub use layer::{trailer_offset, virtual_size, Layer, AREA_LEN};
-pub use map::{Run, SegmentMap};
+pub use map::{words_needed, MapBuilder, MapError, Run, SegmentMap};
 pub use merge::{merge, Cursor, MergeError, MAX_LAYERS};
 pub use segment::Segment;

@@ -50,7 +50,7 @@
 //! to learn how much memory it takes.
 //!
 //! ```
-//! use overlaybd_format::lsmt::{merge, Cursor, Run, Segment, SegmentMap};
+//! use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, MapError, Run, Segment};
 //! use overlaybd_format::units::{Sector, Sectors};
 //!
 //! let data = |start, len, source| {
@@ -60,17 +60,20 @@
 //! let upper = [data(40, 10, 8)];
 //! let layers: [&[Segment]; 2] = [&lower, &upper];
 //!
-//! let mut merged = [Segment::EMPTY; 8];
-//! let mut count = 0;
-//! merge(&layers, &mut [Cursor::EMPTY; 2], |segment| {
-//!     *merged.get_mut(count).ok_or(())? = segment;
+//! let mut scratch = [Cursor::EMPTY; 2];
+//! let (mut count, mut last) = (0, Sector::new(0));
+//! merge(&layers, &mut scratch, |segment| {
 //!     count += 1;
-//!     Ok::<(), ()>(())
+//!     last = segment.start();
+//!     Ok::<(), MapError>(())
 //! })
 //! .unwrap();
 //! assert_eq!(count, 3);
 //!
-//! let map = SegmentMap::new(&merged[..count]);
+//! let memory = vec![0; words_needed(count).unwrap()];
+//! let mut builder = MapBuilder::new(count, last, memory).unwrap();
+//! merge(&layers, &mut scratch, |segment| builder.push(segment)).unwrap();
+//! let map = builder.finish().unwrap();
 //! assert_eq!(
 //!     map.lookup(Sector::new(45)),
 //!     Run::Data { layer: 1, source: Sector::new(13), len: Sectors::new(5) }

@@ -2,7 +2,7 @@
 
 //! A run of sectors of the image that one layer knows: 16 bytes, packed as the format packs them.
 
-use crate::convert::{low_u8, u64_from_u8};
+use crate::convert::{low_u32, low_u8, u64_from_u32, u64_from_u8};
 use crate::fields::u64_at;
 use crate::units::{Sector, Sectors};
 use core::fmt;
@@ -93,6 +93,21 @@ impl Segment {
             place,
             content: content & (ZEROED | SOURCE_MASK),
         })
+    }
+
+    /// What a map keeps apart from the first sector: the number of sectors, and what they hold.
+    #[inline]
+    pub(super) const fn len_and_content(self) -> (u32, u64) {
+        (low_u32(self.place.wrapping_shr(START_BITS)), self.content)
+    }
+
+    /// A segment of its parts, see [`Self::len_and_content`]. Bits too many are cut off.
+    #[inline]
+    pub(super) const fn from_parts(start: Sector, len: u32, content: u64) -> Self {
+        Self {
+            place: start.get() & START_MASK | u64_from_u32(len).wrapping_shl(START_BITS),
+            content,
+        }
     }
 
     /// The segment without what lies behind [`Self::LIMIT`].

@@ -6,10 +6,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use overlaybd_format::lsmt::{merge, Cursor, IndexLoader, Layer, Run, Segment, SegmentMap};
+use overlaybd_format::lsmt::{merge, Cursor, IndexLoader, Layer, Run, Segment};
 use overlaybd_format::units::{Bytes, Sector};
 use overlaybd_fuzz::Input;
-use overlaybd_image::oracle;
+use overlaybd_image::{map_of, oracle};
 
 /// The sectors of a small image.
 const SMALL: u64 = 256;
@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
                 at += u64::from(gap % 16);
                 let sectors = u64::from(len % 32);
                 let place = at | sectors << 50;
-                let source = 9 + at * 3 | u64::from(len >> 7) << 55 | u64::from(gap) << 56;
+                let source = (9 + at * 3) | (u64::from(len >> 7) << 55) | (u64::from(gap) << 56);
                 at += sectors;
                 if gap == 255 {
                     u64::MAX.to_le_bytes().into_iter().chain([0; 8]).collect()
@@ -114,7 +114,7 @@ fuzz_target!(|data: &[u8]| {
     {
         assert_eq!(merged.len(), oracle::runs(&owners));
     }
-    let map = SegmentMap::new(merged);
+    let map = map_of(&merged).unwrap();
     for (number, (place, owner)) in places.iter().zip(&owners).enumerate() {
         let run = map.lookup(Sector::new(*place));
         assert!(run.len().get() > 0);

@@ -44,7 +44,7 @@ pub use crc::crc32c;
 pub use error::Error;
 pub use layer_writer::{LayerWriter, Padding};
 pub use read_at::{ReadAt, Slice};
-pub use stack::{load_layer, Stack};
+pub use stack::{load_layer, map_of, Stack};
 pub use wrapper::{Payload, Wrapper};
 pub use zfile_reader::ZfileReader;
 pub use zfile_writer::{fix_digest, ZfileWriter};

@@ -4,8 +4,8 @@
 
 use crate::{Blob, Error, ReadAt};
 use overlaybd_format::lsmt::{
-    merge, trailer_offset, virtual_size, Cursor, IndexLoader, Layer, Run, Segment, SegmentMap,
-    AREA_LEN,
+    merge, trailer_offset, virtual_size, words_needed, Cursor, IndexLoader, Layer, MapBuilder,
+    MapError, Run, Segment, SegmentMap, AREA_LEN,
 };
 use overlaybd_format::units::{Bytes, Sector};
 
@@ -46,7 +46,7 @@ pub fn load_layer(blob: &impl ReadAt) -> Result<(Layer, Vec<Segment>), Error> {
 #[derive(Debug)]
 pub struct Stack<R> {
     blobs: Vec<Blob<R>>,
-    map: SegmentMap<Vec<Segment>>,
+    map: SegmentMap<Vec<u32>>,
     len: u64,
 }
 
@@ -69,30 +69,38 @@ impl<R: ReadAt> Stack<R> {
         }
 
         let mut scratch = vec![Cursor::EMPTY; indexes.len()];
-        let mut count = 0;
-        let counted = merge(&indexes, &mut scratch, |_| {
-            count += 1;
-            Ok::<(), Error>(())
-        });
-        counted.map_err(|error| Error::Merge(error.to_string()))?;
-        let mut segments = Vec::with_capacity(count);
-        let filled = merge(&indexes, &mut scratch, |segment| {
+        let mut segments = Vec::new();
+        let merged = merge(&indexes, &mut scratch, |segment| {
             segments.push(segment);
             Ok::<(), Error>(())
         });
-        filled.map_err(|error| Error::Merge(error.to_string()))?;
-        assert_eq!(segments.len(), count, "two merges give the same");
+        merged.map_err(|error| Error::Merge(error.to_string()))?;
         Ok(Self {
             blobs,
-            map: SegmentMap::new(segments),
+            map: map_of(&segments).map_err(|error| Error::Merge(error.to_string()))?,
             len: virtual_size(sizes.into_iter()).get(),
         })
     }
 
     /// The merged segments.
-    pub const fn map(&self) -> &SegmentMap<Vec<Segment>> {
+    pub const fn map(&self) -> &SegmentMap<Vec<u32>> {
         &self.map
     }
+}
+
+/// A map of merged segments.
+///
+/// # Errors
+///
+/// [`MapError`], if they are not in order.
+pub fn map_of(segments: &[Segment]) -> Result<SegmentMap<Vec<u32>>, MapError> {
+    let last = segments.last().map_or(Sector::new(0), |last| last.start());
+    let words = vec![0; words_needed(segments.len()).unwrap_or(0)];
+    let mut builder = MapBuilder::new(segments.len(), last, words)?;
+    for segment in segments {
+        builder.push(*segment)?;
+    }
+    builder.finish()
 }
 
 impl<R: ReadAt> ReadAt for Stack<R> {

@@ -2,9 +2,9 @@
 
 //! The merge against the oracle, over generated layers.
 
-use overlaybd_format::lsmt::{merge, Cursor, Run, Segment, SegmentMap};
+use overlaybd_format::lsmt::{merge, Cursor, Run, Segment};
 use overlaybd_format::units::{Sector, Sectors};
-use overlaybd_image::oracle;
+use overlaybd_image::{map_of, oracle};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn agrees_with_oracle(layers: &[Vec<Segment>]) -> Result<(), TestCaseError> {
     prop_assert_eq!(&painted, &expected);
 
     // And by lookup, from every sector on.
-    let map = SegmentMap::new(result);
+    let map = map_of(&result).unwrap();
     for (at, expected) in expected.iter().enumerate() {
         let run = map.lookup(Sector::new(at as u64));
         prop_assert!(!run.is_empty());

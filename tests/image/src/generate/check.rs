@@ -3,8 +3,8 @@
 //! Reads a generated image on the host, by way of `overlaybd_format`, and compares.
 
 use super::{Expected, File, Image, Refusal, Verdict, SECTOR};
-use crate::{load_layer, Error, ReadAt, Slice, ZfileReader};
-use overlaybd_format::lsmt::{merge, virtual_size, Cursor, Run, Segment, SegmentMap};
+use crate::{load_layer, map_of, Error, ReadAt, Slice, ZfileReader};
+use overlaybd_format::lsmt::{merge, virtual_size, Cursor, Run, SegmentMap};
 use overlaybd_format::units::Sector;
 
 /// What a device-mapper target of a layer would show.
@@ -86,7 +86,7 @@ impl Found {
 
 struct Opened<'a> {
     devices: Vec<Device<'a>>,
-    map: Option<SegmentMap<Vec<Segment>>>,
+    map: Option<SegmentMap<Vec<u32>>>,
 }
 
 fn open(image: &Image) -> Result<Opened<'_>, Found> {
@@ -141,14 +141,16 @@ fn open(image: &Image) -> Result<Opened<'_>, Found> {
         merged.push(segment);
         Ok::<(), std::convert::Infallible>(())
     })
-    .map_err(|error| Found {
-        zfile: None,
-        message: error.to_string(),
-        errno: super::errno::EINVAL,
-    })?;
-    Ok(Opened {
+    .map_err(|error| error.to_string())
+    .and_then(|()| map_of(&merged).map_err(|error| error.to_string()))
+    .map(|map| Opened {
         devices,
-        map: Some(SegmentMap::new(merged)),
+        map: Some(map),
+    })
+    .map_err(|message| Found {
+        zfile: None,
+        message,
+        errno: super::errno::EINVAL,
     })
 }
 
