@@ -27,6 +27,10 @@ module! {
     license: "GPL",
     alias: ["dm-zfile_target", "dm-lsmt_target"],
     params: {
+        block_cache_kib: u32 {
+            default: 512,
+            description: "Most memory in KiB for decompressed blocks of one target, 0 for none",
+        },
         max_index_mib: u32 {
             default: 256,
             description: "Most memory in MiB that the indexes of one target may take",

@@ -4,7 +4,7 @@
 //!
 //! `ctr` checks the ZFile and loads its jump table. `map` looks up where the blocks of a read are
 //! stored and has them read in one piece; [`Zfile::transform`] decompresses them into the bio.
-//! Nothing is cached: what is read again is decompressed again.
+//! Only blocks larger than a page are kept for a while, a few, when a part of them is read.
 
 use crate::{
     dm::{
@@ -13,7 +13,10 @@ use crate::{
         Args,
         Array,
         Bio,
+        BlockCache,
         BufferPool,
+        Cached,
+        Claim,
         CtrError,
         Damaged,
         DeviceVisitor,
@@ -38,6 +41,7 @@ use crate::{
     },
 };
 use core::{
+    borrow::Borrow,
     fmt::{
         self,
         Write, //
@@ -57,6 +61,7 @@ use kernel::{
 use overlaybd_format::{
     units::{
         BlockIndex,
+        BlockSize,
         Bytes,
         CompressedOffset,
         ContentOffset,
@@ -85,6 +90,10 @@ use overlaybd_format::{
 /// CPUs decompress them; it is four of the largest blocks.
 const MAX_IO_SECTORS: u32 = 512;
 
+/// Blocks up to this size in bytes are not kept: they are no larger than a page, and rarely read in
+/// part.
+const LARGEST_UNCACHED: u32 = 4096;
+
 /// A ZFile on a lower device.
 pub(crate) struct Zfile {
     source: Source,
@@ -93,7 +102,9 @@ pub(crate) struct Zfile {
     /// The unit that the lower device is read in.
     unit: Unit,
     codec: Codec,
-    failures: Failures,
+    /// Where blocks are kept of which only a part was read, if that is worth it.
+    cache: Option<Arc<BlockCache>>,
+    counts: Counts,
     log: Log,
 }
 
@@ -128,12 +139,15 @@ impl Codec {
 }
 
 /// What `map` tells `transform` about a bio.
-#[derive(Clone, Copy)]
 pub(crate) struct Request {
     /// The first byte of content asked for.
     start: ContentOffset,
     /// Where in the ZFile the bytes read begin.
     read_from: CompressedOffset,
+    /// The number of blocks to decompress.
+    blocks: u32,
+    /// Where to keep the block, if it is one and only a part of it is asked for.
+    claim: Option<Claim>,
 }
 
 /// What has to be read of the lower device for a bio.
@@ -146,11 +160,30 @@ struct Extent {
     single: bool,
 }
 
-/// Failures since the target was made, by kind: reads of the lower device, and blocks.
-struct Failures {
-    read: Atomic<u64>,
-    crc: Atomic<u64>,
-    decompress: Atomic<u64>,
+/// What happened since the target was made.
+struct Counts {
+    /// Reads of the lower device that failed.
+    read_errors: Atomic<u64>,
+    /// Blocks with a wrong CRC.
+    crc_errors: Atomic<u64>,
+    /// Blocks that do not decompress to what they should.
+    decompress_errors: Atomic<u64>,
+    /// Blocks decompressed.
+    decompressed: Atomic<u64>,
+    /// Bios answered with a block from the cache.
+    cache_hits: Atomic<u64>,
+}
+
+impl Counts {
+    const fn new() -> Self {
+        Self {
+            read_errors: Atomic::new(0),
+            crc_errors: Atomic::new(0),
+            decompress_errors: Atomic::new(0),
+            decompressed: Atomic::new(0),
+            cache_hits: Atomic::new(0),
+        }
+    }
 }
 
 impl Zfile {
@@ -217,6 +250,17 @@ impl Zfile {
         builder.finish().map_err(refuse)
     }
 
+    /// A cache for blocks that are larger than what is usually read of them.
+    fn make_cache(size: BlockSize) -> Result<Option<Arc<BlockCache>>> {
+        // A value or, before kernel 7.3, a reference to it.
+        let kib: u32 = *Borrow::borrow(&crate::module_parameters::block_cache_kib.value());
+        let bytes = (kib as usize).saturating_mul(1024);
+        if size.get() <= LARGEST_UNCACHED || bytes < size.to_usize() {
+            return Ok(None);
+        }
+        BlockCache::new(size.to_usize(), bytes).map(Some)
+    }
+
     /// How much of the content a target can show: the last sector may be filled up with zeros.
     fn content_sectors(&self) -> Sectors {
         self.table.layout().content_len().sectors_needed()
@@ -250,6 +294,8 @@ impl Zfile {
         let request = Request {
             start,
             read_from: CompressedOffset::new(from),
+            blocks: last.get().checked_sub(first.get())?.checked_add(1)?,
+            claim: None,
         };
         Some((extent, request))
     }
@@ -274,6 +320,19 @@ impl Zfile {
         Some(end.since(start)?.whole_sectors())
     }
 
+    /// Shortens a bio that starts `skip` bytes into a block to the part of it that lies in this
+    /// block, or to whole blocks, so that only bios within one block have to do with the cache.
+    fn cut(&self, bio: &mut Bio<'_, Self>, skip: usize) {
+        let size = self.table.layout().block_size().to_usize();
+        let bytes = bio.sectors().to_bytes().map_or(0, Bytes::get);
+        let keep = if skip > 0 {
+            size.saturating_sub(skip) as u64
+        } else {
+            bytes - bytes % size as u64
+        };
+        bio.accept(Bytes::new(keep).whole_sectors());
+    }
+
     /// Decompresses one block into `out`, as long as the block's content.
     fn decode(
         &self,
@@ -284,8 +343,8 @@ impl Zfile {
     ) -> Result<(), Damaged> {
         decode(self.table.layout(), block, stored, out, crc32c, codec).map_err(|error| {
             let kind = match error {
-                BlockError::Crc { .. } => &self.failures.crc,
-                _ => &self.failures.decompress,
+                BlockError::Crc { .. } => &self.counts.crc_errors,
+                _ => &self.counts.decompress_errors,
             };
             kind.fetch_add(1, Relaxed);
             self.log
@@ -297,20 +356,32 @@ impl Zfile {
     /// Decompresses the blocks of a bio into its memory.
     fn decode_all(
         &self,
-        request: Request,
+        mut request: Request,
         read: &[u8],
         scratch: &mut [u8],
         out: &mut Segments<'_>,
         codec: &mut impl Decompress,
     ) -> Result<(), Damaged> {
+        self.counts
+            .decompressed
+            .fetch_add(u64::from(request.blocks), Relaxed);
         let layout = self.table.layout();
         let wanted = Bytes::new(out.remaining() as u64);
         let (first, last) = self.blocks_of(request.start, wanted).ok_or(Damaged)?;
         // Only the first block may be needed from the middle on.
         let (_, mut skip) = layout.block_size().of(request.start).ok_or(Damaged)?;
         for (block, stored) in self.table.blocks(first, last) {
-            let stored = self.stored(request, stored, read).ok_or(Damaged)?;
+            let stored = self.stored(&request, stored, read).ok_or(Damaged)?;
             let len = layout.block_len(block).ok_or(Damaged)?;
+            if let Some(mut claim) = request.claim.take() {
+                let (content, behind) = claim.memory().split_at_mut_checked(len).ok_or(Damaged)?;
+                self.decode(block, stored, content, codec)?;
+                // What is behind the end of the content is zeros.
+                behind.fill(0);
+                out.write(claim.memory().get(skip..).ok_or(Damaged)?);
+                claim.hand_in();
+                return Ok(());
+            }
             let end = len.min(skip.saturating_add(out.remaining()));
             if (skip, end) == (0, len) {
                 if let Some(done) =
@@ -335,7 +406,7 @@ impl Zfile {
     }
 
     /// The bytes of one block in what was read.
-    fn stored<'a>(&self, request: Request, stored: Stored, read: &'a [u8]) -> Option<&'a [u8]> {
+    fn stored<'a>(&self, request: &Request, stored: Stored, read: &'a [u8]) -> Option<&'a [u8]> {
         let at = stored.offset.since(request.read_from)?.get();
         let at = usize::try_from(at).ok()?;
         let end = at.checked_add(usize::try_from(stored.len).ok()?)?;
@@ -368,25 +439,24 @@ impl Target for Zfile {
         let codec = Self::prepare_codec(context, setup, &source, &layout)?;
         let table = Self::load_table(setup, &source, layout)?;
         let unit = source.device.unit();
+        let no_memory = |errno| {
+            setup.refuse(
+                c"Cannot allocate buffers",
+                errno,
+                format_args!("{}: no memory for buffers", source.device),
+            )
+        };
         let buffers =
-            BufferPool::new(Self::memory_of_one_block(&layout, unit)).map_err(|errno| {
-                setup.refuse(
-                    c"Cannot allocate buffers",
-                    errno,
-                    format_args!("{}: no memory for buffers", source.device),
-                )
-            })?;
+            BufferPool::new(Self::memory_of_one_block(&layout, unit)).map_err(no_memory)?;
+        let cache = Self::make_cache(layout.block_size()).map_err(no_memory)?;
         let zfile = Self {
             source,
             table,
             buffers,
             unit,
             codec,
-            failures: Failures {
-                read: Atomic::new(0),
-                crc: Atomic::new(0),
-                decompress: Atomic::new(0),
-            },
+            cache,
+            counts: Counts::new(),
             log: setup.log(),
         };
         check_table_len(setup, zfile.content_sectors())?;
@@ -405,9 +475,31 @@ impl Target for Zfile {
         else {
             return bio.kill();
         };
+        let mut claim = None;
+        if let Some(cache) = &self.cache {
+            let size = self.table.layout().block_size();
+            let Some((block, skip)) = size.of(start) else {
+                return bio.kill();
+            };
+            self.cut(&mut bio, skip);
+            if bio.sectors().to_bytes() < Some(Bytes::of_memory(size.to_usize())) {
+                match bio.answer_from(cache, block.get(), skip) {
+                    Cached::Answered(mapped) => {
+                        self.counts.cache_hits.fetch_add(1, Relaxed);
+                        return mapped;
+                    }
+                    Cached::Missing(missing, claimed) => {
+                        bio = missing;
+                        claim = Some(claimed);
+                    }
+                    Cached::NoRoom(missing) => bio = missing,
+                }
+            }
+        }
         loop {
             let sectors = bio.sectors();
-            let Some((extent, request)) = sectors.to_bytes().and_then(|len| self.plan(start, len))
+            let Some((extent, mut request)) =
+                sectors.to_bytes().and_then(|len| self.plan(start, len))
             else {
                 return bio.kill();
             };
@@ -418,6 +510,7 @@ impl Target for Zfile {
                 self.buffers.try_alloc(extent.bytes.saturating_add(scratch))
             };
             if let Some(buffer) = buffer {
+                request.claim = claim;
                 let device = &self.source.device;
                 return bio.read_through(device, extent.sector, buffer, extent.bytes, request);
             }
@@ -436,7 +529,8 @@ impl Target for Zfile {
         match kind {
             StatusKind::Info => write!(
                 text,
-                "{} {} {} blocks {} index_bytes {} read_errors {} crc_errors {} decompress_errors {}",
+                "{} {} {} blocks {} index_bytes {} read_errors {} crc_errors {} decompress_errors {} \
+                 blocks_decompressed {} cache_hits {}",
                 self.codec.name(),
                 layout.block_size(),
                 if layout.verify() {
@@ -446,9 +540,11 @@ impl Target for Zfile {
                 },
                 layout.block_count(),
                 self.table.memory_bytes(),
-                self.failures.read.load(Relaxed),
-                self.failures.crc.load(Relaxed),
-                self.failures.decompress.load(Relaxed),
+                self.counts.read_errors.load(Relaxed),
+                self.counts.crc_errors.load(Relaxed),
+                self.counts.decompress_errors.load(Relaxed),
+                self.counts.decompressed.load(Relaxed),
+                self.counts.cache_hits.load(Relaxed),
             ),
             StatusKind::Table => write!(text, "{device} {len}"),
             StatusKind::Ima => {
@@ -468,6 +564,8 @@ impl Target for Zfile {
         // lower device's own unit is: layers above are made of 512-byte sectors.
         limits.set_logical_block_size(SECTOR_SIZE as u32);
         limits.set_physical_block_size(self.table.layout().block_size().get());
+        limits.set_any_length();
+        limits.set_io_opt(MAX_IO_SECTORS * SECTOR_SIZE as u32);
     }
 }
 
@@ -475,7 +573,18 @@ impl ReadThrough for Zfile {
     type Request = Request;
 
     fn lower_failed(&self) {
-        self.failures.read.fetch_add(1, Relaxed);
+        self.counts.read_errors.fetch_add(1, Relaxed);
+    }
+
+    fn effort(&self, request: &Request) -> Option<Bytes> {
+        match self.codec {
+            Codec::Lz4 => {
+                let size = u64::from(self.table.layout().block_size().get());
+                Some(Bytes::new(size.saturating_mul(u64::from(request.blocks))))
+            }
+            // Workspaces may have to be waited for.
+            Codec::Zstd(_) => None,
+        }
     }
 
     fn transform(

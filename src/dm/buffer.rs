@@ -78,6 +78,38 @@ impl Drop for BufferPool {
     }
 }
 
+/// Memory that is kept until it is dropped, which never sleeps.
+///
+/// # Invariants
+///
+/// The pointer is to a kmalloc allocation that only this refers to.
+pub(super) struct Memory(NonNull<u8>);
+
+// SAFETY: It is plain memory that only its owner refers to.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    /// Contiguous memory of `bytes`, of any content, if it is at hand. Never waits.
+    pub(super) fn alloc_nowait(bytes: usize) -> Option<Self> {
+        // SAFETY: kmalloc without waiting may be called from any context a target runs in.
+        let memory = unsafe { bindings::dm_overlaybd_kmalloc_nowait(bytes) };
+        // INVARIANT: `memory` is a fresh kmalloc allocation of `bytes`.
+        NonNull::new(memory.cast()).map(Self)
+    }
+
+    /// Where it begins.
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.0
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, this is a kmalloc allocation.
+        unsafe { bindings::dm_overlaybd_kfree(self.0.as_ptr().cast()) }
+    }
+}
+
 /// Contiguous kernel memory for one read. Dropping it never sleeps.
 ///
 /// # Invariants

@@ -116,7 +116,8 @@ void *dm_overlaybd_mempool_alloc(mempool_t *pool)
 struct workqueue_struct *dm_overlaybd_workqueue_create(void)
 {
 	return alloc_workqueue("dm-overlaybd",
-			       WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0);
+			       WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND |
+				       WQ_SYSFS, 0);
 }
 
 void dm_overlaybd_init_work(struct work_struct *work, work_func_t func)
@@ -128,6 +129,47 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work)
 {
 	return queue_work(wq, work);
+}
+
+void dm_overlaybd_spin_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+unsigned long dm_overlaybd_spin_lock_irqsave(spinlock_t *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+void dm_overlaybd_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+
+/*
+ * Whether a few microseconds of work that never sleeps may be done in this
+ * context: wherever interrupts can come in.
+ */
+bool dm_overlaybd_may_work_here(void)
+{
+	return !in_hardirq() && !irqs_disabled();
+}
+
+/*
+ * The task that is about to wait for a bio. Of what is read ahead there is
+ * none: it has better things to do.
+ */
+const void *dm_overlaybd_reader(const struct bio *bio)
+{
+	return bio->bi_opf & REQ_RAHEAD ? NULL : current;
+}
+
+bool dm_overlaybd_is_task(const void *task)
+{
+	return in_task() && !irqs_disabled() && task == current;
 }
 
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)

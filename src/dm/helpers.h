@@ -47,7 +47,14 @@ struct workqueue_struct *dm_overlaybd_workqueue_create(void);
 void dm_overlaybd_init_work(struct work_struct *work, work_func_t func);
 bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work);
+bool dm_overlaybd_may_work_here(void);
+const void *dm_overlaybd_reader(const struct bio *bio);
+bool dm_overlaybd_is_task(const void *task);
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
+
+void dm_overlaybd_spin_lock_init(spinlock_t *lock);
+unsigned long dm_overlaybd_spin_lock_irqsave(spinlock_t *lock);
+void dm_overlaybd_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 
 /* checksums: an inline function in some kernels */
 u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len);

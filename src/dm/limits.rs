@@ -23,4 +23,16 @@ impl<'a> QueueLimits<'a> {
         self.0.physical_block_size = bytes;
         self.0.io_min = bytes;
     }
+
+    /// Takes bios of any length, whatever the lower device takes at once: for targets whose bios are
+    /// not handed down as they are.
+    pub(crate) fn set_any_length(&mut self) {
+        self.0.max_hw_sectors = u32::MAX;
+        self.0.max_sectors = u32::MAX;
+    }
+
+    /// Sets the length of reads that are answered best, in bytes. Twice that is read ahead.
+    pub(crate) fn set_io_opt(&mut self, bytes: u32) {
+        self.0.io_opt = bytes;
+    }
 }

@@ -27,6 +27,7 @@ pub(crate) mod args;
 pub(crate) mod array;
 mod bindings;
 pub(crate) mod bio;
+pub(crate) mod block_cache;
 pub(crate) mod buffer;
 mod crc32c;
 pub(crate) mod device;
@@ -46,6 +47,11 @@ pub(crate) use self::{
         Bio,
         Mapped,
         Segments, //
+    },
+    block_cache::{
+        BlockCache,
+        Cached,
+        Claim, //
     },
     buffer::BufferPool,
     crc32c::crc32c,

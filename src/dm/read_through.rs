@@ -5,7 +5,8 @@
 //! The way of such a read: `map` calls [`Bio::read_through`], which submits one bio of our own to
 //! the lower device and returns; that bio's end queues work (or passes its error on); the work
 //! hands what was read to [`ReadThrough::transform`], which writes the data of the upper bio; the
-//! upper bio is ended. All it needs is allocated before the lower read is submitted: the state in
+//! upper bio is ended. Where handing over to another thread would take longer than the work, the
+//! end of the lower bio does it at once. All it needs is allocated before the lower read is submitted: the state in
 //! device-mapper's per-bio data, the memory in a [`Buffer`] the target brings. Everything is given
 //! back before the upper bio is ended, since from then on the device may go away.
 
@@ -30,7 +31,13 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::prelude::*;
-use overlaybd_format::units::Sector;
+use overlaybd_format::units::{
+    Bytes,
+    Sector, //
+};
+
+/// The most bytes to make wherever a lower read ends, if interrupts may come in there.
+const MAX_ANYWHERE: Bytes = Bytes::new(16 << 10);
 
 /// What was read does not yield the data asked for; the bio is to fail with an I/O error.
 ///
@@ -39,17 +46,22 @@ pub(crate) struct Damaged;
 
 /// A target whose bios can be answered through [`Bio::read_through`].
 pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
-    /// What `map` has to tell `transform` about a bio.
-    type Request: Copy + Send;
+    /// What `map` has to tell `transform` about a bio. It is dropped if the lower device fails.
+    type Request: Send;
 
     /// Takes note that the lower device failed a read. May be called in interrupt context.
     fn lower_failed(&self);
 
+    /// How many bytes `transform` will make for this bio, if it never sleeps; [`None`] if it may.
+    /// May be called in interrupt context.
+    fn effort(&self, request: &Self::Request) -> Option<Bytes>;
+
     /// Writes the data of a bio.
     ///
     /// `read` is what the lower device held, `scratch` the rest of the buffer, with arbitrary
-    /// content, and `out` the memory of the bio, all of which must be written. Runs on a
-    /// workqueue, for several bios of one target at once; must not wait for I/O.
+    /// content, and `out` the memory of the bio, all of which must be written. Runs for several
+    /// bios of one target at once; on a workqueue, where it must not wait for I/O, or, if it never
+    /// sleeps, where the lower read has ended.
     fn transform(
         &self,
         request: Self::Request,
@@ -65,7 +77,7 @@ pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
 ///
 /// From the submission of `lower` to the end of `upper`: `upper` is a read we own; `ti` is live
 /// and its private data is a `T` of a registered type; `vec` describes the first `read` bytes of
-/// `buffer`. `work` is the first field.
+/// `buffer`; `request` is there until `transform` has taken it. `work` is the first field.
 #[repr(C)]
 pub(crate) struct Pending<T: ReadThrough> {
     work: bindings::work_struct,
@@ -73,6 +85,8 @@ pub(crate) struct Pending<T: ReadThrough> {
     vec: bindings::bio_vec,
     upper: NonNull<bindings::bio>,
     ti: NonNull<bindings::dm_target>,
+    /// The task that asked. Only compared, never followed.
+    asked_by: *const c_void,
     buffer: ManuallyDrop<Buffer>,
     read: usize,
     request: T::Request,
@@ -133,10 +147,11 @@ impl<T: ReadThrough> Bio<'_, T> {
         unsafe {
             (&raw mut (*pending).upper).write(upper);
             (&raw mut (*pending).ti).write(self.target());
+            (&raw mut (*pending).asked_by).write(bindings::dm_overlaybd_reader(upper.as_ptr()));
             (&raw mut (*pending).buffer).write(ManuallyDrop::new(buffer));
             (&raw mut (*pending).read).write(bytes);
             (&raw mut (*pending).request).write(request);
-            bindings::dm_overlaybd_init_work(&raw mut (*pending).work, Some(transform::<T>));
+            bindings::dm_overlaybd_init_work(&raw mut (*pending).work, Some(work::<T>));
 
             let lower = &raw mut (*pending).lower;
             bindings::bio_init(
@@ -168,12 +183,30 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
         let pending: *mut Pending<T> = (*lower).bi_private.cast();
         let status = (*lower).bi_status;
         bindings::bio_uninit(lower);
-        if status == 0 {
-            Registered::<T>::shared((*pending).ti).queue(&raw mut (*pending).work);
-        } else {
-            (*(*(*pending).ti.as_ptr()).private.cast::<T>()).lower_failed();
+        let target = &*(*(*pending).ti.as_ptr()).private.cast::<T>();
+        if status != 0 {
+            target.lower_failed();
+            drop((&raw const (*pending).request).read());
             end(pending, status);
+        } else if target
+            .effort(&(*pending).request)
+            .is_some_and(|effort| may_work_here(effort, (*pending).asked_by))
+        {
+            transform(pending);
+        } else {
+            Registered::<T>::shared((*pending).ti).queue(&raw mut (*pending).work);
         }
+    }
+}
+
+/// Whether `effort` bytes are to be made in this context, for a bio of `asked_by`: few of them where
+/// interrupts may come in, any number in the task that asked. Some devices answer it at once; it has
+/// nothing better to do then, and what was read is in its CPU's cache.
+fn may_work_here(effort: Bytes, asked_by: *const c_void) -> bool {
+    // SAFETY: These look at the context they are called in, and follow no pointer.
+    unsafe {
+        effort <= MAX_ANYWHERE && bindings::dm_overlaybd_may_work_here()
+            || bindings::dm_overlaybd_is_task(asked_by)
     }
 }
 
@@ -182,9 +215,17 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
 /// # Safety
 ///
 /// `work` must be the work of a [`Pending`] of a `T` whose lower bio has ended well.
-unsafe extern "C" fn transform<T: ReadThrough>(work: *mut bindings::work_struct) {
-    // `work` is the first field.
-    let pending: *mut Pending<T> = work.cast();
+unsafe extern "C" fn work<T: ReadThrough>(work: *mut bindings::work_struct) {
+    // SAFETY: `work` is the first field, so this is the `Pending`; the rest is the caller's promise.
+    unsafe { transform::<T>(work.cast()) }
+}
+
+/// Makes the data of the upper bio and ends it.
+///
+/// # Safety
+///
+/// `pending` must be a [`Pending`] whose lower bio has ended well; it must not be used afterwards.
+unsafe fn transform<T: ReadThrough>(pending: *mut Pending<T>) {
     // SAFETY: By the invariant of `Pending`, `ti` is live and its private data is a `T`, of which
     // only shared references exist; `upper` is ours, and ended only below; nobody else refers to
     // the buffer, whose first `read` bytes the lower read has written.
@@ -193,7 +234,8 @@ unsafe extern "C" fn transform<T: ReadThrough>(work: *mut bindings::work_struct)
         let mut out = Segments::new((*pending).upper);
         let buffer = &mut (*pending).buffer;
         let (read, scratch) = buffer.split_at_mut((*pending).read);
-        let done = target.transform((*pending).request, read, scratch, &mut out);
+        let request = (&raw const (*pending).request).read();
+        let done = target.transform(request, read, scratch, &mut out);
         let complete = done.is_ok() && out.remaining() == 0;
         if complete {
             end(pending, 0);

@@ -96,7 +96,7 @@ while IFS="$TAB" read -r file kind bytes want reader content sha256; do
 		done
 		expect_ok blkcheck compare "/dev/mapper/$name" "$undamaged" --reads 100 --bad 0+4096 --seed 1
 		case $(info_of "$name") in
-		*"crc_errors 0 decompress_errors 0") fail "the status does not count the errors: $(info_of "$name")" ;;
+		*" crc_errors 0 decompress_errors 0 "*) fail "the status does not count the errors: $(info_of "$name")" ;;
 		esac
 		dm_remove "$name"
 		reads=$((reads + 1))

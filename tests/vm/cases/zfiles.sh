@@ -33,7 +33,7 @@ while IFS="$TAB" read -r file container offset bytes algo block_size verify over
 		blocks=$(((content + block_size - 1) / block_size))
 		status=$(info_of z)
 		case $status in
-		"$algo $block_size $crc blocks $blocks index_bytes "*" read_errors 0 crc_errors 0 decompress_errors 0") ;;
+		"$algo $block_size $crc blocks $blocks index_bytes "*" read_errors 0 crc_errors 0 decompress_errors 0 "*) ;;
 		*) fail "the status is '$status'" ;;
 		esac
 		read_any=$((read_any + 1))
