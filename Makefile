@@ -43,13 +43,14 @@ help:
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one, TRACE=1 with sh -x'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
 	@echo 'make shell         a prompt in the VM with the module loaded'
+	@echo 'make bench         how fast it is, beside what else there is; BASELINE=module.ko compares with that, BENCH=--help'
 	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
 	@echo 'make clippy        clippy over the workspace and over the module'
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
 	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
 	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
 	@echo 'make clean         remove what was built in this folder'
-	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug, CASE=name, TRACE=1, FUZZ_TARGETS=names'
+	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug|speed|um, CASE=name, TRACE=1, FUZZ_TARGETS=names'
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
@@ -57,8 +58,8 @@ help:
 packages:
 	@qemu/packages
 
-.PHONY: kernel-plain kernel-debug kernels
-kernel-plain kernel-debug: kernel-%: packages
+.PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernels
+kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages
 	@qemu/kernel $*
 kernels: kernel-plain kernel-debug
 
@@ -95,6 +96,18 @@ test-vm: tools
 	@$(MAKE) KERNEL=$(KERNEL) module
 	@qemu/vm test --kernel $(KERNEL) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
 
+# --- measuring ------------------------------------------------------------------------------------
+
+# In User-mode Linux, which runs kernel code at the processor's own speed without KVM, or with
+# KERNEL=speed in QEMU. BENCH is what else tests/bench/run is to be told.
+.PHONY: bench
+bench: KERNEL = um
+bench: tools
+	@qemu/packages bench
+	@$(MAKE) KERNEL=$(KERNEL) module
+	@$(CARGO) build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
+	@tests/bench/run $(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
+
 # --- reading and checking -------------------------------------------------------------------------
 
 .PHONY: rust-analyzer
@@ -107,14 +120,15 @@ rust-analyzer: module
 fmt-check: packages
 	@/usr/bin/cargo-fmt --all --check
 	@/usr/bin/cargo-fmt --manifest-path tests/fuzz/Cargo.toml --check
-	@$(RUSTFMT) --edition 2021 --check src/dm_overlaybd.rs
+	@$(RUSTFMT) --edition 2021 --check src/dm_overlaybd.rs tests/bench/kernel/decode.rs
 
 # cargo-clippy by path: cargo would look for it in a rustup folder first.
 .PHONY: clippy clippy-host clippy-module
 clippy: clippy-host clippy-module
 clippy-host: packages
 	@/usr/bin/cargo-clippy clippy --workspace --all-targets -- -D warnings
-	@/usr/bin/cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml --all-targets -- -D warnings
+	@/usr/bin/cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml \
+		--target-dir $(or $(CARGO_TARGET_DIR),target) --all-targets -- -D warnings
 clippy-module: kernel-$(KERNEL)
 	@mkdir -p build/clippy
 	@$(MAKE) -C $(kdir) M=$(CURDIR) MO=$(CURDIR)/build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings modules

@@ -14,15 +14,23 @@ use overlaybd_tools::{
 use std::{fmt::Write as _, path::Path};
 
 const USAGE: &str = "usage:
-  mkimage zfile FILE --bytes N|--content FILE [--seed N] [--block-size N] [--zstd]
+  mkimage zfile FILE --bytes N|--zeros N|--content FILE [--seed N] [--block-size N] [--zstd]
       [--no-verify] [--no-digest] [--overwrite-header]
-      a ZFile of that content, or of made-up content, which FILE.content then holds
+      a ZFile of that content, of zeros, or of made-up content, which FILE.content then holds
   mkimage layer FILE --extents N
       a layer of so many extents, a sector each, with a sector between them
   mkimage stack DIR --layers N [--seed N] [--unit SECTORS]
       a stack of layers: DIR/layers holds them one after the other, DIR/table has a line
       'FIRST-SECTOR SECTORS' for each, the lowest first, DIR/content is what the stack holds.
-      Some part of every layer is visible; all extents are multiples of the unit";
+      Some part of every layer is visible; all extents are multiples of the unit
+  mkimage split PREFIX --content FILE --layers N [--seed N] [--block-size N] [--zstd]
+      [--no-verify]
+      the content as layers that together hold it, in stretches of 64 KiB to 8 MiB by turns of
+      chance, each layer in a ZFile PREFIX.NUMBER; prints 'ZFILE-BYTES LAYER-BYTES' for each, the
+      lowest first. Long runs of zeros are in no layer
+  mkimage segments PREFIX --segments N --layers N [--seed N]
+      layers PREFIX.NUMBER whose merged index has exactly so many segments, of 1 to 3 pages: each
+      segment is in another layer than the one before. Prints the bytes of each, then of the image";
 
 fn main() {
     args::run(|| {
@@ -36,6 +44,8 @@ fn main() {
                 "layers",
                 "unit",
                 "extents",
+                "zeros",
+                "segments",
             ],
         )?;
         if args.flag("help") {
@@ -48,6 +58,8 @@ fn main() {
             "zfile" => zfile(&path, &args),
             "layer" => layer(&path, &args),
             "stack" => stack(Path::new(&path), &args),
+            "split" => split(&path, &args),
+            "segments" => segments(&path, &args),
             other => Err(format!("there is no command {other}\n{USAGE}")),
         }
     })
@@ -78,30 +90,36 @@ fn content(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
 
 fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
     let given: Option<String> = args.get("content")?;
+    let zeros: Option<usize> = args.get("zeros")?;
     let content = if let Some(given) = &given {
         std::fs::read(given).context(given)?
+    } else if let Some(len) = zeros {
+        vec![0; len]
     } else {
         let len = args.get("bytes")?.ok_or("--bytes is missing")?;
         let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
         content(&mut rng, len)
     };
+    write(path, &zfile_writer(args)?.write(&content))?;
+    if given.is_some() || zeros.is_some() {
+        return Ok(());
+    }
+    write(format!("{path}.content"), &content)
+}
+
+/// The writer that the options ask for.
+fn zfile_writer(args: &Args) -> Result<ZfileWriter, Failure> {
     let algorithm = if args.flag("zstd") {
         Algorithm::Zstd
     } else {
         Algorithm::Lz4
     };
-    let file = ZfileWriter::new()
+    Ok(ZfileWriter::new()
         .algorithm(algorithm)
         .block_size(args.get("block-size")?.unwrap_or(4096))
         .verify(!args.flag("no-verify"))
         .digest(!args.flag("no-digest"))
-        .overwrite_header(args.flag("overwrite-header"))
-        .write(&content);
-    write(path, &file)?;
-    match given {
-        Some(_) => Ok(()),
-        None => write(format!("{path}.content"), &content),
-    }
+        .overwrite_header(args.flag("overwrite-header")))
 }
 
 fn layer(path: &str, args: &Args) -> Result<(), Failure> {
@@ -166,4 +184,88 @@ fn stack(dir: &Path, args: &Args) -> Result<(), Failure> {
     write(dir.join("layers"), &blobs)?;
     write(dir.join("table"), table.as_bytes())?;
     write(dir.join("content"), &image)
+}
+
+/// The unit that layers are split in, in bytes: the block of a file system.
+const PAGE: usize = 4096;
+
+/// A run of zeros of so many pages is left out of all layers.
+const HOLE: usize = 16;
+
+fn split(prefix: &str, args: &Args) -> Result<(), Failure> {
+    let from: String = args.get("content")?.ok_or("--content is missing")?;
+    let layers: usize = args.get("layers")?.ok_or("--layers is missing")?;
+    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+    let content = std::fs::read(&from).context(&from)?;
+    if layers == 0 || content.len() % PAGE != 0 {
+        return Err(format!("{from} is not whole pages, or there are no layers"));
+    }
+    // One layer at a time: each holds a copy of its part.
+    let pages = content.len() / PAGE;
+    let mut stretches = Vec::new();
+    let mut at = 0;
+    while at < pages {
+        let len = (16 << rng.u32(0..8)).min(pages - at);
+        stretches.push((rng.usize(0..layers), at..at + len));
+        at += len;
+    }
+    let page = |n: usize| &content[n * PAGE..(n + 1) * PAGE];
+    for number in 0..layers {
+        let mut layer = LayerWriter::new(content.len() as u64);
+        for (_, stretch) in stretches.iter().filter(|(owner, _)| *owner == number) {
+            let mut start = stretch.start;
+            while start < stretch.end {
+                // Data up to the next hole, or to the end of the stretch.
+                let mut zeros = 0;
+                let mut end = start;
+                while end < stretch.end && zeros < HOLE {
+                    let empty = page(end).iter().all(|&byte| byte == 0);
+                    zeros = if empty { zeros + 1 } else { 0 };
+                    end += 1;
+                }
+                let data = start..if zeros == HOLE { end - HOLE } else { end };
+                if !data.is_empty() {
+                    let sector = (start * PAGE) as u64 / SECTOR;
+                    layer = layer.data(sector, &content[data.start * PAGE..data.end * PAGE]);
+                }
+                start = end;
+                while start < stretch.end && page(start).iter().all(|&byte| byte == 0) {
+                    start += 1;
+                }
+            }
+        }
+        let layer = layer.write();
+        let file = zfile_writer(args)?.write(&layer);
+        write(format!("{prefix}.{number}"), &file)?;
+        println!("{} {}", file.len(), layer.len());
+    }
+    Ok(())
+}
+
+fn segments(prefix: &str, args: &Args) -> Result<(), Failure> {
+    let count: usize = args.get("segments")?.ok_or("--segments is missing")?;
+    let layers: usize = args.get("layers")?.ok_or("--layers is missing")?;
+    if layers < 2 {
+        return Err("segments of one layer that touch would be merged into one: --layers 2".into());
+    }
+    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+    let lens: Vec<usize> = (0..count).map(|_| rng.usize(1..=3) * PAGE).collect();
+    let total = lens.iter().sum::<usize>() as u64;
+    let noise = content(&mut rng, 1 << 20);
+    for number in 0..layers {
+        let mut layer = LayerWriter::new(total);
+        let mut at = 0;
+        for (n, &len) in lens.iter().enumerate() {
+            if n % layers == number {
+                let from = rng.usize(0..noise.len() - 3 * PAGE);
+                layer = layer.data(at / SECTOR, &noise[from..from + len]);
+            }
+            at += len as u64;
+        }
+        let blob = layer.write();
+        write(format!("{prefix}.{number}"), &blob)?;
+        println!("{}", blob.len());
+    }
+    println!("{total}");
+    Ok(())
 }

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boots the kernel that is measured in, with tests/bench/guest as its init.
+
+User-mode Linux is a program of this machine and has its files as root; QEMU gets a disk with all
+that the guest needs. Both end by themselves. Nothing here knows what is measured.
+"""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parent.parent
+
+# Seconds without a word from the guest after which it is given up.
+SILENCE = 300
+
+# What the guest runs, besides Python and the project's own programs.
+PROGRAMS = ("dmsetup", "insmod", "rmmod", "mount", "umount", "blkdiscard", "dd", "dmesg", "taskset")
+
+
+class Failure(Exception):
+    """The guest could not be booted, or fell silent."""
+
+
+def memory_mib(plan):
+    """Enough for the largest group's ramdisks and for what is cached while files are read."""
+    sizes = {name: image["bytes"] for name, image in plan["images"].items()}
+    return max(sum(sizes[name] for name in names) for names in plan["needs"].values()) // (1 << 20) + 1536
+
+
+def parameters(plan):
+    """The kernel's command line, as far as it is the same everywhere."""
+    largest = max(image["bytes"] for image in plan["images"].values())
+    most = max(len(names) for names in plan["needs"].values())
+    return [f"brd.rd_size={largest // 1024 + 8}", f"brd.rd_nr={most + 1}"] + (["BENCH_TRACE=1"] if plan["trace"] else [])
+
+
+def pin_threads(pid):
+    """Puts each CPU of User-mode Linux, a thread, on a CPU of its own, and with it the host processes
+    that are made for the guest's. Between two CPUs each system call is two wake-ups, which takes
+    several times as long as the call, and changes with every move."""
+    threads = sorted(int(task) for task in os.listdir(f"/proc/{pid}/task"))
+    for cpu, thread in zip(sorted(os.sched_getaffinity(0)), threads):
+        os.sched_setaffinity(thread, {cpu})
+
+
+def lines(command, log, pin=None):
+    """Runs a guest and yields the lines it says; `pin` is called with its process once it says something."""
+    # A kernel that spins must not outlive this process, however that ends.
+    process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, command)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        os.set_blocking(process.stdout.fileno(), False)
+        rest, heard = b"", time.monotonic()
+        while True:
+            data = process.stdout.read()
+            if data == b"":
+                break
+            if data is None:
+                if time.monotonic() - heard > SILENCE:
+                    raise Failure(f"the guest has said nothing for {SILENCE} s, its log is {log.name}")
+                time.sleep(0.1)
+                continue
+            heard = time.monotonic()
+            log.write(data)
+            log.flush()
+            *whole, rest = (rest + data).split(b"\n")
+            if pin and whole:
+                pin(process.pid)
+            yield from (line.decode(errors="replace").strip() for line in whole)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def user_mode(kernel, plan, folder, log):
+    """Boots User-mode Linux on this machine's files, which it cannot write to."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", dir=folder) as file:
+        json.dump(plan, file)
+        file.flush()
+        yield from lines([kernel / "linux", f"mem={memory_mib(plan)}M", "root=/dev/root", "rootfstype=hostfs",
+                          "rootflags=/", "ro", f"init={HERE / 'guest'}", "con=null", "con0=fd:0,fd:1", "ssl=null",
+                          "seccomp=on", f"ncpus={plan['cpus']}", "quiet", *parameters(plan), f"BENCH_PLAN={file.name}"],
+                         log, pin_threads)
+
+
+# --- QEMU -------------------------------------------------------------------------------------------
+
+
+def virtual_machine():
+    """qemu/vm, which knows how QEMU is started and whether KVM works."""
+    loader = importlib.machinery.SourceFileLoader("vm", str(TOP / "qemu/vm"))
+    vm = importlib.util.module_from_spec(importlib.util.spec_from_loader("vm", loader))
+    loader.exec_module(vm)
+    return vm
+
+
+def root_disk(vm, plan, work):
+    """A disk with Python, the programs, the modules and the images; the plan is written for it."""
+    root = work / "root"
+    inside = root / "bench"
+    for folder in "usr/bin usr/sbin usr/lib usr/lib64 dev proc sys run tmp mnt root etc bench/images".split():
+        (root / folder).mkdir(parents=True)
+    for link in "bin sbin lib lib64".split():
+        (root / link).symlink_to("usr/" + link)
+    for program in PROGRAMS + ("python3",):
+        path = vm.which(program)
+        vm.add_program(root, path, "usr/" + Path(path).parent.name)
+    library = Path(subprocess.run(["/usr/bin/python3", "-c", "import os; print(os.path.dirname(os.__file__))"],
+                                  stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
+    shutil.copytree(library, root / str(library).lstrip("/"),
+                    ignore=shutil.ignore_patterns("__pycache__", "test", "dist-packages", "config-*", "sitecustomize.py"))
+    for extension in library.glob("lib-dynload/_ctypes.*.so"):
+        vm.add_program(root, extension, str(extension.parent).lstrip("/"))
+    shutil.copy(HERE / "guest", inside / "guest")
+    inner = json.loads(json.dumps(plan))
+    for name in ("reader", "blkcheck"):
+        vm.add_program(root, plan[name], "bench")
+        inner[name] = f"/bench/{name}"
+    modules = list(inner["modules"].items()) + [(name, inner[name]) for name in ("decompress", "files") if name in inner]
+    for who, module in modules:
+        shutil.copy(module["path"], inside / f"{who}.ko")
+        module["path"] = f"/bench/{who}.ko"
+    for name, image in inner["images"].items():
+        # As large as all the rest: linked, not copied.
+        os.link(image["path"], inside / "images" / name)
+        image["path"] = f"/bench/images/{name}"
+    (inside / "plan.json").write_text(json.dumps(inner))
+    size = sum(path.lstat().st_size + 4096 for path in root.rglob("*"))
+    disk = work / "root.img"
+    with open(disk, "wb") as file:
+        file.truncate(size + size // 16 + (64 << 20) & ~4095)
+    subprocess.run([vm.which("mke2fs"), "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal",
+                    "-E", "lazy_itable_init=1,root_owner=0:0", "-d", root, disk], check=True)
+    shutil.rmtree(root)
+    return disk
+
+
+def qemu(kernel, plan, folder, log):
+    """Boots QEMU. Emulation tells nothing about speed, so it must be asked for by OVERLAYBD_ACCEL=tcg."""
+    vm = virtual_machine()
+    with tempfile.TemporaryDirectory(prefix="qemu-", dir=folder) as name:
+        work = Path(name)
+        accel = vm.accelerator(os.environ.get("OVERLAYBD_ACCEL"), kernel, work)
+        if accel != "kvm" and not os.environ.get("OVERLAYBD_ACCEL"):
+            raise Failure("no guest boots under KVM on this machine, and figures from emulation would mean nothing: "
+                          "leave out --qemu to measure in User-mode Linux")
+        disk = root_disk(vm, plan, work)
+        extra = ["init=/bench/guest", "BENCH_PLAN=/bench/plan.json", *parameters(plan)]
+        yield from lines(vm.qemu_command(kernel, accel, disk, "bench", memory_mib(plan) + 512, extra), log)

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long the index of a stack takes: looking a sector up, beside a plain binary search over the
+//! same array, and merging the indexes of 64 layers.
+//!
+//! The code timed is `overlaybd_format`'s, the same source as in the kernel; `make bench` builds
+//! this with the kernel's optimisation. Prints samples as the measurements in the guest do, one
+//! line of JSON each. It reads no image: the segments are made up, the same in each run.
+
+use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, Run, Segment};
+use overlaybd_format::units::{Sector, Sectors};
+use overlaybd_image::map_of;
+use overlaybd_tools::{
+    args::{self, Args},
+    Context, Failure,
+};
+use std::{cmp::Ordering, hint::black_box, time::Instant};
+
+const USAGE: &str = "usage:
+  indexspeed [--rounds N] [--segments N]
+      N (1000000) segments for the merge, and the most for lookups
+prints {\"case\": …, \"who\": …, \"round\": …, \"value\": …, \"unit\": \"ns\"} for each figure";
+
+/// How many layers are merged.
+const LAYERS: usize = 64;
+
+/// How many lookups are timed at once.
+const LOOKUPS: usize = 1 << 20;
+
+/// Segments of 1 to `len` sectors with gaps below `gap` between them.
+fn segments(rng: &mut fastrand::Rng, count: usize, len: u64, gap: u64) -> Vec<Segment> {
+    let mut at = rng.u64(0..gap);
+    (0..count as u64)
+        .map(|number| {
+            let sectors = rng.u64(1..=len);
+            let start = Sector::new(at);
+            at += sectors + rng.u64(0..gap);
+            // Data lies elsewhere than it is shown, so that no two segments can be joined.
+            let source = Sector::new(8 + (number ^ 1) * len);
+            Segment::data(start, Sectors::new(sectors), source).expect("small numbers")
+        })
+        .collect()
+}
+
+/// What to compare with: a binary search as anyone writes it.
+fn plain(segments: &[Segment], sector: Sector) -> Run {
+    let (mut low, mut high) = (0, segments.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let segment = &segments[middle];
+        let place = if sector < segment.start() {
+            Ordering::Greater
+        } else if segment.end() <= sector {
+            Ordering::Less
+        } else {
+            Ordering::Equal
+        };
+        match place {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => {
+                return Run::Data {
+                    layer: segment.layer(),
+                    source: Sector::new(
+                        segment.source().get() + (sector.get() - segment.start().get()),
+                    ),
+                    len: Sectors::new(segment.end().get() - sector.get()),
+                }
+            }
+        }
+    }
+    Run::Zero {
+        len: Sectors::new(
+            segments
+                .get(low)
+                .map_or(u64::MAX, |next| next.start().get() - sector.get()),
+        ),
+    }
+}
+
+/// Nanoseconds a lookup, each of which begins when the one before is done, as it is when reads
+/// come one by one; with `apart`, the processor may work on several at once.
+fn lookups(sectors: &[Sector], apart: bool, lookup: impl Fn(Sector) -> Run) -> f64 {
+    let mut before = 0;
+    let start = Instant::now();
+    for &sector in sectors {
+        let run = black_box(lookup(Sector::new(sector.get() + (before & 1))));
+        if !apart {
+            // Known to be even, but not to the compiler.
+            before = black_box(run.len().get() << 1);
+        }
+    }
+    start.elapsed().as_nanos() as f64 / sectors.len() as f64
+}
+
+fn sample(case: &str, who: &str, round: usize, value: f64) {
+    println!(
+        "{{\"case\": \"{case}\", \"who\": \"{who}\", \"round\": {round}, \"value\": {value:.3}, \
+         \"unit\": \"ns\"}}"
+    );
+}
+
+fn lookup_cases(rounds: usize, most: usize) -> Result<(), Failure> {
+    let mut rng = fastrand::Rng::with_seed(1);
+    for (name, count) in [("1k", 1_000), ("100k", 100_000), ("1m", 1_000_000)] {
+        if count > most {
+            continue;
+        }
+        let array = segments(&mut rng, count, 64, 64);
+        let end = array.last().map_or(1, |last| last.end().get());
+        let sectors: Vec<Sector> = (0..LOOKUPS)
+            .map(|_| Sector::new(rng.u64(0..end) & !1))
+            .collect();
+        let map = map_of(&array).context("map")?;
+        for &sector in sectors.iter().take(10_000) {
+            if map.lookup(sector) != plain(&array, sector) {
+                return Err(format!("the two searches differ at {sector:?}"));
+            }
+        }
+        for round in 0..rounds {
+            for (case, apart) in [("lookup", false), ("lookup-apart", true)] {
+                let case = format!("{case}-{name}");
+                let ours = lookups(&sectors, apart, |sector| map.lookup(sector));
+                sample(&case, "ours", round, ours);
+                let other = lookups(&sectors, apart, |sector| plain(black_box(&array), sector));
+                sample(&case, "binary-search", round, other);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn merge_cases(rounds: usize, total: usize) -> Result<(), Failure> {
+    let mut rng = fastrand::Rng::with_seed(2);
+    // How much of the lower layers shows: about half, nearly all, nothing.
+    for (name, len, gap) in [("dense", 64, 64), ("sparse", 8, 4096), ("full", 64, 1)] {
+        let layers: Vec<Vec<Segment>> = (0..LAYERS)
+            .map(|_| segments(&mut rng, total / LAYERS, len, gap))
+            .collect();
+        let mut scratch = [Cursor::EMPTY; LAYERS];
+        let mut words: Vec<u32> = Vec::new();
+        for round in 0..rounds {
+            // As the constructor does: once to know how many there will be, once to keep them.
+            let (mut count, mut last) = (0, Sector::new(0));
+            let start = Instant::now();
+            let counted = merge(&layers, &mut scratch, |segment| {
+                (count, last) = (count + 1, segment.start());
+                Ok::<(), ()>(())
+            });
+            let counting = start.elapsed();
+            words.resize(words_needed(count).unwrap_or(0), 0);
+            let start = Instant::now();
+            let mut builder = MapBuilder::new(count, last, &mut words[..]).context("map")?;
+            let filled = merge(&layers, &mut scratch, |segment| builder.push(segment));
+            let map = builder.finish().context("map")?;
+            let filling = start.elapsed();
+            if counted.is_err() || filled.is_err() || map.len() != count {
+                return Err("the merge failed".into());
+            }
+            let unit = (total / LAYERS * LAYERS) as f64 * (LAYERS as f64).log2();
+            let case = format!("merge-{name}");
+            for (who, time) in [
+                ("ours", counting + filling),
+                ("count", counting),
+                ("fill", filling),
+            ] {
+                sample(&case, who, round, time.as_nanos() as f64 / unit);
+            }
+            sample(&case, "allowed", round, 10.0);
+        }
+    }
+    Ok(())
+}
+
+fn main() {
+    args::run(|| {
+        let args = Args::parse(&["help"], &["rounds", "segments"])?;
+        if args.flag("help") {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        let rounds = args.get("rounds")?.unwrap_or(5);
+        let most = args.get("segments")?.unwrap_or(1_000_000);
+        lookup_cases(rounds, most)?;
+        merge_cases(rounds, most)
+    })
+}
