@@ -6,6 +6,7 @@
 use crate::dm::{
     errno,
     Args,
+    Array,
     CtrError,
     LowerDevice,
     ReadError,
@@ -176,6 +177,24 @@ pub(crate) fn check_table_len(setup: &Setup<'_>, image: Sectors) -> Result<(), C
         ));
     }
     Ok(())
+}
+
+/// Memory for an index, of `len` elements, if the module may use that much for one target and it is
+/// to be had. An image may ask for more than there is: nobody is killed for it.
+pub(crate) fn allocate_index<T: Copy>(
+    setup: &Setup<'_>,
+    value: T,
+    len: usize,
+) -> Result<Array<T>, CtrError> {
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    check_index_memory(setup, bytes)?;
+    Array::new(value, len).map_err(|error| {
+        setup.refuse(
+            c"Cannot allocate the index",
+            error.into(),
+            format_args!("no memory for an index of {bytes} bytes"),
+        )
+    })
 }
 
 /// Refuses an index that would take more memory than the module may use for one target.

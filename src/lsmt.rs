@@ -23,6 +23,7 @@ use crate::{
         Unit, //
     },
     image::{
+        allocate_index,
         check_index_memory,
         check_table_len,
         Source, //
@@ -89,7 +90,7 @@ impl Lsmt {
         layer: &Layer,
     ) -> Result<Array<Segment>, CtrError> {
         let entries = usize::try_from(layer.index_entries()).unwrap_or(usize::MAX);
-        let storage = Array::new(Segment::EMPTY, entries)?;
+        let storage = allocate_index(setup, Segment::EMPTY, entries)?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut loader = IndexLoader::new(layer, storage).map_err(refuse)?;
         source.index(
@@ -161,11 +162,7 @@ impl Lsmt {
             ));
         }
         let words = words_needed(count).unwrap_or(usize::MAX);
-        check_index_memory(
-            setup,
-            (words as u64).saturating_mul(size_of::<u32>() as u64),
-        )?;
-        let words = Array::new(0, words)?;
+        let words = allocate_index(setup, 0u32, words)?;
         let mut builder =
             MapBuilder::new(count, last, words).map_err(|error| refuse(MergeError::Sink(error)))?;
         merge(&layers, &mut cursors, |segment| builder.push(segment)).map_err(refuse)?;

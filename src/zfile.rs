@@ -35,7 +35,7 @@ use crate::{
         ZstdContexts, //
     },
     image::{
-        check_index_memory,
+        allocate_index,
         check_table_len,
         Source, //
     },
@@ -235,9 +235,7 @@ impl Zfile {
         source: &Source,
         layout: Layout,
     ) -> Result<JumpTable<Array<Group>>, CtrError> {
-        let groups = groups_needed(layout.block_count());
-        check_index_memory(setup, groups as u64 * size_of::<Group>() as u64)?;
-        let groups = Array::new(Group::EMPTY, groups)?;
+        let groups = allocate_index(setup, Group::EMPTY, groups_needed(layout.block_count()))?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut builder = JumpTableBuilder::new(layout, groups, crc32c).map_err(refuse)?;
         source.index(

@@ -116,6 +116,18 @@ impl ZfileWriter {
         file
     }
 
+    /// The header and the trailer of a file that says it has so many blocks, and the length of the
+    /// file. Between them nothing need be: zeros are found out when the index is read, but the memory
+    /// for it is asked for before.
+    #[must_use]
+    pub fn claim(&self, blocks: u64) -> ([u8; AREA], [u8; AREA], u64) {
+        let len = blocks.saturating_mul(u64::from(self.block_size));
+        let header = self.area(HEADER | DATA, 0, (0, 0, 0));
+        let trailer = self.area(DATA | SEALED, len, (AREA as u64, blocks, 0));
+        let file = blocks.saturating_mul(4).saturating_add(2 * AREA as u64);
+        (header, trailer, file)
+    }
+
     fn compress(&self, block: &[u8], zstd: &mut Option<Compressor<'static>>) -> Vec<u8> {
         match self.algorithm {
             Algorithm::Lz4 => {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# max_index_mib bounds the memory of indexes: a table that needs more is refused by name.
+# max_index_mib bounds the memory of indexes: a table that needs more is refused by name, and so is one
+# that needs more than there is.
 #
 # timeout: 240
 # module: none
@@ -44,5 +45,15 @@ expect_ok rmmod dm_overlaybd
 expect_ok insmod $module
 dm_create s "$big" -r
 dm_remove s
+
+note "a file of 4 GB, nearly all of it a hole, that says it has as many blocks as any may have"
+mkimage claim "$CASE_TMP/claim" --blocks 1000000000
+loop_of "$CASE_TMP/claim"
+claim="0 8 zfile_target $loop $(stat -c %s "$CASE_TMP/claim")"
+refused "Index is larger than max_index_mib" EFBIG "$claim" "max_index_mib is 256"
+expect_ok rmmod dm_overlaybd
+
+expect_ok insmod $module max_index_mib=4096
+refused "Cannot allocate the index" ENOMEM "$claim" "no memory for an index of 2250000000 bytes"
 expect_ok rmmod dm_overlaybd
 expect_fail insmod $module max_index_mib=many

@@ -11,12 +11,14 @@ use overlaybd_tools::{
     args::{self, Args},
     Context, Failure, SECTOR,
 };
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, os::unix::fs::FileExt, path::Path};
 
 const USAGE: &str = "usage:
   mkimage zfile FILE --bytes N|--zeros N|--content FILE [--seed N] [--block-size N] [--zstd]
       [--no-verify] [--no-digest] [--overwrite-header]
       a ZFile of that content, of zeros, or of made-up content, which FILE.content then holds
+  mkimage claim FILE --blocks N [--block-size N]
+      a ZFile that says it has so many blocks, and has none; a sparse file
   mkimage layer FILE --extents N
       a layer of so many extents, a sector each, with a sector between them
   mkimage stack DIR --layers N [--seed N] [--unit SECTORS]
@@ -37,6 +39,7 @@ fn main() {
         let mut args = Args::parse(
             &["zstd", "no-verify", "no-digest", "overwrite-header", "help"],
             &[
+                "blocks",
                 "bytes",
                 "content",
                 "seed",
@@ -56,6 +59,7 @@ fn main() {
         let path = args.word("the path")?;
         match command.as_str() {
             "zfile" => zfile(&path, &args),
+            "claim" => claim(&path, &args),
             "layer" => layer(&path, &args),
             "stack" => stack(Path::new(&path), &args),
             "split" => split(&path, &args),
@@ -120,6 +124,15 @@ fn zfile_writer(args: &Args) -> Result<ZfileWriter, Failure> {
         .verify(!args.flag("no-verify"))
         .digest(!args.flag("no-digest"))
         .overwrite_header(args.flag("overwrite-header")))
+}
+
+fn claim(path: &str, args: &Args) -> Result<(), Failure> {
+    let blocks = args.get("blocks")?.ok_or("--blocks is missing")?;
+    let (header, trailer, len) = zfile_writer(args)?.claim(blocks);
+    let file = std::fs::File::create(path).context(path)?;
+    file.write_all_at(&header, 0).context(path)?;
+    file.write_all_at(&trailer, len - trailer.len() as u64)
+        .context(path)
 }
 
 fn layer(path: &str, args: &Args) -> Result<(), Failure> {
