@@ -16,7 +16,9 @@ for name in s s.0; do
 	note "$name: $table"
 	dm_create again "$table" -r
 	expect_eq "table loaded again" "$(dmsetup table again)" "$table"
-	expect_eq "status of both" "$(dmsetup status again)" "$(dmsetup status $name)"
+	# What was read by then is counted for each device.
+	expect_eq "status of both" "$(dmsetup status again | sed 's/ blocks_decompressed.*//')" \
+		"$(dmsetup status $name | sed 's/ blocks_decompressed.*//')"
 	dm_remove again
 	expect_eq "table in every buffer" "$(dmcheck status $name --table)" "${table#* * * }"
 	expect_eq "status in every buffer" "$(dmcheck status $name)" "$(info_of $name)"
