@@ -72,7 +72,7 @@ loop_of "$CASE_TMP/other"
 faults_on 0 $total N
 expect_ok dmcheck starve z "0 512 zfile_target $loop $(stat -c %s "$CASE_TMP/other")"
 note "$ok_out"
-mkimage zfile "$CASE_TMP/zstd" --bytes 262144 --zstd
+mkimage zfile "$CASE_TMP/zstd" --bytes 262144 --zstd --block-size 65536
 loop_of "$CASE_TMP/zstd"
 expect_ok dmcheck starve z "0 512 zfile_target $loop $(stat -c %s "$CASE_TMP/zstd")"
 note "$ok_out"
