@@ -23,11 +23,15 @@ bool dm_overlaybd_bio_is_read(const struct bio *bio)
 	return bio_op(bio) == REQ_OP_READ;
 }
 
-/* The hints of the upper bio that are as true of the read made on its behalf. */
+/*
+ * The hints of the upper bio that are as true of the read made on its behalf.
+ * REQ_RAHEAD is not: it lets the device fail a read that it would otherwise try
+ * again, and others, who did not read ahead, may wait for what is read.
+ */
 blk_opf_t dm_overlaybd_lower_read_opf(const struct bio *upper)
 {
 	return REQ_OP_READ | (upper->bi_opf & (REQ_SYNC | REQ_META | REQ_PRIO |
-					       REQ_IDLE | REQ_RAHEAD));
+					       REQ_IDLE));
 }
 
 void dm_overlaybd_bio_set_dev(struct bio *bio, struct block_device *bdev)
