@@ -4,7 +4,7 @@
 //! what must. Images and what must come out are made by `overlaybd_image::generate`; a seed and a
 //! number make an image again.
 
-use overlaybd_image::generate::{check, File, Image, Verdict};
+use overlaybd_image::generate::{check, File, Image, Refusal, Verdict};
 use overlaybd_tools::{
     args::{self, Args},
     device::Device,
@@ -271,35 +271,43 @@ impl Guest {
             };
             let table = format!("0 {sectors} zfile_target {device} {}", file.len);
             let made = self.make_or(&format!("z{number}"), &table);
-            match (
+            match self.settle(
                 made,
                 refusal.filter(|refusal| refusal.zfile == Some(number)),
-            ) {
-                (Ok(_), Some(refusal)) => {
-                    return Err(format!("a table is not refused with: {}", refusal.message))
-                }
-                (Err(refused), Some(refusal)) => {
-                    return self.log.find(&refused, refusal.message, refusal.errno)
-                }
-                (Err(refused), None) => return Err(refused.what),
-                (Ok(node), None) => last = node,
+            )? {
+                Some(node) => last = node,
+                None => return Ok(()),
             }
             args += &format!(" {} {content}", last.display());
         }
         if image.stacked {
             let table = format!("0 {} lsmt_target{args}", image.sectors);
-            match (self.make_or("s", &table), refusal) {
-                (Ok(_), Some(refusal)) => {
-                    return Err(format!("a table is not refused with: {}", refusal.message))
-                }
-                (Err(refused), Some(refusal)) => {
-                    return self.log.find(&refused, refusal.message, refusal.errno)
-                }
-                (Err(refused), None) => return Err(refused.what),
-                (Ok(node), None) => last = node,
+            let made = self.make_or("s", &table);
+            match self.settle(made, refusal)? {
+                Some(node) => last = node,
+                None => return Ok(()),
             }
         }
         self.compare(image, &Device::open(&last, true)?, seed)
+    }
+
+    /// The device, if it was made and should have been; [`None`] if it was refused as it should be.
+    fn settle(
+        &mut self,
+        made: Result<PathBuf, Refused>,
+        refusal: Option<&Refusal>,
+    ) -> Result<Option<PathBuf>, Failure> {
+        match (made, refusal) {
+            (Ok(_), Some(refusal)) => {
+                Err(format!("a table is not refused with: {}", refusal.message))
+            }
+            (Err(refused), Some(refusal)) => self
+                .log
+                .find(&refused, refusal.message, refusal.errno)
+                .map(|()| None),
+            (Err(refused), None) => Err(refused.what),
+            (Ok(node), None) => Ok(Some(node)),
+        }
     }
 
     fn make(&mut self, what: &str, table: &str) -> Result<PathBuf, Failure> {
