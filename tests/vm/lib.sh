@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=sh disable=SC1090,SC2034,SC2154
 #
 # What VM cases are made of. A case is a POSIX sh file tests/vm/cases/NAME.sh; it runs in the guest
 # under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp, truncate and sha256sum
@@ -21,7 +21,7 @@
 # everything else a case cleans up itself.
 #
 # In the guest: $IMAGES is the folder of reference images with manifest.json beside its tables
-# (below), $CASE_TMP an empty folder in memory, /overlaybd/tools/NAME the binaries of tests/tools.
+# (below), $CASE_TMP an empty folder in memory; the binaries of tests/tools are on the PATH.
 #
 #   fail TEXT...                     ends the case as failed
 #   note TEXT...                     a line for the output, shown when the case fails
@@ -33,7 +33,8 @@
 #
 #   loop_of FILE [OFFSET [ARGS...]]  read-only loop device of FILE from byte OFFSET on; its name is in
 #                                    $loop. A loop device ends at the last whole sector, so a FILE of
-#                                    any other length is padded with zeroes, in a copy.
+#                                    any other length is padded with zeroes, in a copy; those in $IMAGES
+#                                    already are.
 #   dm_create NAME TABLE [ARGS...]   dmsetup create NAME ARGS... with that table; /dev/mapper/NAME
 #   dm_remove NAME                   removes it before the end of the case
 #   loop_detach DEVICE               the same for a loop device
@@ -69,16 +70,16 @@
 #                  header_overwritten content_bytes
 #   stacks.tsv     virtual_size sha256 merged_segments layers (separated by commas, lowest first)
 #   malformed.tsv  file kind bytes want reference_reader content_bytes content_sha256
-#   row TABLE FILE                   the row of that file
-#   field TABLE FILE COLUMN          one field of it, by its name
+#   about TABLE FILE                 sets $of_COLUMN for every column of FILE's row; fails if it has none
 # Example: while IFS="$TAB" read -r file container offset bytes rest; do ...; done <"$IMAGES/zfiles.tsv"
 
 set -eu
 
+PATH=$PATH:/overlaybd/tools
 IMAGES=/overlaybd/images
 TAB=$(printf '\t')
 # What is to be undone ("+") and what no longer is ("-"), in order; a file, because helpers may run in
-# subshells. Here and below processes are few: on the debugging kernel each costs a tenth of a second.
+# subshells. Here and below processes are few: on the debugging kernel each costs up to a tenth of a second.
 UNDO=$CASE_TMP/.undo
 : >"$UNDO"
 # What the kernel log must say about tables that were refused.
@@ -142,14 +143,19 @@ loop_of() {
 	lo_file=$1
 	lo_offset=${2:-0}
 	shift $(($# > 2 ? 2 : $#))
-	if [ $(($(stat -c %s "$lo_file") % 512)) -ne 0 ]; then
-		lo_copy=$CASE_TMP/$(basename "$lo_file").padded
-		if [ ! -e "$lo_copy" ]; then
-			cp "$lo_file" "$lo_copy"
-			truncate -s %512 "$lo_copy"
+	case $lo_file in
+	"$IMAGES"/*) ;;
+	*)
+		if [ $(($(stat -c %s "$lo_file") % 512)) -ne 0 ]; then
+			lo_copy=$CASE_TMP/${lo_file##*/}.padded
+			if [ ! -e "$lo_copy" ]; then
+				cp "$lo_file" "$lo_copy"
+				truncate -s %512 "$lo_copy"
+			fi
+			lo_file=$lo_copy
 		fi
-		lo_file=$lo_copy
-	fi
+		;;
+	esac
 	loop=$(losetup -r -f --show -o "$lo_offset" "$@" "$lo_file") || fail "no loop device for $lo_file"
 	undo_add "losetup -d $loop"
 }
@@ -188,17 +194,16 @@ unmount() {
 }
 
 zfile_of() {
-	zo_table=layers
-	row layers "$2" >/dev/null 2>&1 || zo_table=zfiles
-	loop_of "$IMAGES/$2" "$(field $zo_table "$2" payload_offset)"
-	zo_bytes=$(field $zo_table "$2" payload_bytes)
-	if [ $zo_table = layers ] && [ "$(field layers "$2" zfile)" = false ]; then
+	of_zfile=true
+	about layers "$2" || about zfiles "$2" || fail "there is no layer $2"
+	loop_of "$IMAGES/$2" "$of_payload_offset"
+	if [ "$of_zfile" = false ]; then
 		dev=$loop
-		dev_bytes=$zo_bytes
+		dev_bytes=$of_payload_bytes
 		return
 	fi
-	dev_bytes=$(field $zo_table "$2" content_bytes)
-	dm_create "$1" "0 $(((dev_bytes + 511) / 512)) zfile_target $loop $zo_bytes"
+	dev_bytes=$of_content_bytes
+	dm_create "$1" "0 $(((dev_bytes + 511) / 512)) zfile_target $loop $of_payload_bytes"
 	dev=/dev/mapper/$1
 }
 
@@ -217,18 +222,6 @@ stack_of() {
 }
 
 # --- contents -------------------------------------------------------------------------------------
-
-blkcheck() {
-	/overlaybd/tools/blkcheck "$@"
-}
-
-dmcheck() {
-	/overlaybd/tools/dmcheck "$@"
-}
-
-mkimage() {
-	/overlaybd/tools/mkimage "$@"
-}
 
 # Hashing takes ten times as long as comparing.
 holds() {
@@ -257,14 +250,14 @@ generated() {
 	if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
 		gn_count=$((gn_count / 16))
 	fi
-	# For four threads, as many files for each as an image can have.
-	for gn_n in $(seq 32); do
+	# For two threads, as many files for each as an image can have.
+	for gn_n in $(seq 16); do
 		truncate -s 2M "$CASE_TMP/slot$gn_n"
 		loop_of "$CASE_TMP/slot$gn_n"
 		gn_slots="$gn_slots $CASE_TMP/slot$gn_n=$loop"
 	done
 	# shellcheck disable=SC2086
-	/overlaybd/tools/genrun guest $gn_slots --seed "$1" --first "$2" --count $gn_count
+	genrun guest $gn_slots --seed "$1" --first "$2" --count $gn_count
 }
 
 # The log has the number of an error, or its name if the kernel was built with names.
@@ -325,11 +318,11 @@ info_of() {
 }
 
 bytes_of() {
-	blockdev --getsize64 "$1"
+	busybox blockdev --getsize64 "$1"
 }
 
 sectors_of() {
-	blockdev --getsz "$1"
+	busybox blockdev --getsz "$1"
 }
 
 sha256_of() {
@@ -342,32 +335,9 @@ sha256_of() {
 
 # --- tables ---------------------------------------------------------------------------------------
 
-columns_of() {
-	case $1 in
-	zfiles) echo file container payload_offset payload_bytes algo block_size verify header_overwritten content_bytes content_sha256 ;;
-	layers) echo file container payload_offset payload_bytes zfile algo block_size verify header_overwritten content_bytes ;;
-	stacks) echo virtual_size sha256 merged_segments layers ;;
-	malformed) echo file kind bytes want reference_reader content_bytes content_sha256 ;;
-	*) fail "there is no table $1" ;;
-	esac
-}
-
-row() {
-	awk -F '\t' -v file="$2" '$1 == file { print; found = 1; exit } END { exit !found }' "$IMAGES/$1.tsv"
-}
-
-field() {
-	fi_n=0
-	for fi_column in $(columns_of "$1"); do
-		fi_n=$((fi_n + 1))
-		if [ "$fi_column" = "$3" ]; then
-			awk -F '\t' -v file="$2" -v column=$fi_n '
-				$1 == file { print $column; found = 1; exit } END { exit !found }' "$IMAGES/$1.tsv" ||
-				fail "$2 is not in the table $1"
-			return
-		fi
-	done
-	fail "the table $1 has no column $3"
+about() {
+	[ -e "$IMAGES/about/$1/$2" ] || return 1
+	. "$IMAGES/about/$1/$2"
 }
 
 # --- the kernel log -------------------------------------------------------------------------------

@@ -9,9 +9,11 @@
 
 image=neg/z00_ok_trailer.zf
 layer=neg/l00_ok.lsmt
-bytes=$(field malformed $image bytes)
-layer_bytes=$(field malformed $layer bytes)
-layer_sectors=$(($(field malformed $layer content_bytes) / 512))
+about malformed $image
+bytes=$of_bytes
+about malformed $layer
+layer_bytes=$of_bytes
+layer_sectors=$((of_content_bytes / 512))
 
 # Lower devices that can be removed again say so when a refused table keeps them open.
 loop_of "$IMAGES/$image"

@@ -9,7 +9,7 @@
 
 zfile_of z zfile/odd512_lz4_1k_crc.zf
 blkcheck hash "$dev" --save "$CASE_TMP/z" >"$CASE_TMP/hash"
-expect_eq sha256 "$(cat "$CASE_TMP/hash")" "$(field zfiles zfile/odd512_lz4_1k_crc.zf content_sha256)"
+expect_eq sha256 "$(cat "$CASE_TMP/hash")" "$of_content_sha256"
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt
 four=$(awk -F '\t' '$4 ~ /^lsmt\/fs0[^,]*,[^,]*,[^,]*,lsmt\/fs3[^,]*$/ { print $2; exit }' "$IMAGES/stacks.tsv")
 holds /dev/mapper/s "$four" "$CASE_TMP/s"

@@ -13,14 +13,16 @@
 image=neg/z00_ok_trailer.zf
 layer=neg/l00_ok.lsmt
 loop_of "$IMAGES/$image"
-zfile="zfile_target $loop $(field malformed $image bytes)"
+about malformed $image
+zfile="zfile_target $loop $of_bytes"
 late="0 129 $zfile
 129 1 zfile_target $loop 1024"
 mkimage zfile "$CASE_TMP/zstd" --bytes 66048 --zstd
 loop_of "$CASE_TMP/zstd"
 zstd="zfile_target $loop $(stat -c %s "$CASE_TMP/zstd")"
 loop_of "$IMAGES/$layer"
-layer_bytes=$(field malformed $layer bytes)
+about malformed $layer
+layer_bytes=$of_bytes
 stack="lsmt_target $loop $layer_bytes $loop $layer_bytes"
 bad="0 65536 $stack $loop 8192"
 

@@ -9,14 +9,14 @@
 
 tried=0
 for file in zfile/odd_1000003_lz4_4k_crc.zf zfile/one_lz4_4k_crc.zf; do
-	row zfiles $file >/dev/null || continue
+	about zfiles $file || continue
 	note $file
-	content=$(field zfiles $file content_bytes)
+	content=$of_content_bytes
 	zfile_of z $file
 	whole=$(((content + 511) / 512 * 512))
 	expect_eq size "$(bytes_of "$dev")" $whole
 	blkcheck hash "$dev" --bytes "$content" --save "$CASE_TMP/content" >"$CASE_TMP/hash"
-	expect_eq sha256 "$(cat "$CASE_TMP/hash")" "$(field zfiles $file content_sha256)"
+	expect_eq sha256 "$(cat "$CASE_TMP/hash")" "$of_content_sha256"
 	# All of the last sector by several ways: directly, buffered, alone and with what is before it.
 	cp "$CASE_TMP/content" "$CASE_TMP/padded"
 	truncate -s $whole "$CASE_TMP/padded"

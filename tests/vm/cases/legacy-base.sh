@@ -8,12 +8,12 @@
 . /overlaybd/tests/vm/lib.sh
 
 image=legacy/ext4_64
-if ! row zfiles $image >/dev/null; then
+if ! about zfiles $image; then
 	note "the image is not there"
 	exit 0
 fi
 zfile_of z $image
-expect_eq "sha256 of the ZFile" "$(blkcheck hash "$dev")" "$(field zfiles $image content_sha256)"
+expect_eq "sha256 of the ZFile" "$(blkcheck hash "$dev")" "$of_content_sha256"
 
 note "as a layer: an ext4 of 64 GiB"
 dm_create s "0 134217728 lsmt_target $dev $dev_bytes" -r

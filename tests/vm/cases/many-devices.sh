@@ -8,8 +8,9 @@
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf
-bytes=$(field malformed $image bytes)
-sha256=$(field malformed $image content_sha256)
+about malformed $image
+bytes=$of_bytes
+sha256=$of_content_sha256
 loop_of "$IMAGES/$image"
 lower=$loop
 names=

@@ -12,9 +12,11 @@ module=/overlaybd/dm-overlaybd.ko
 image=neg/z00_ok_trailer.zf
 layer=neg/l00_ok.lsmt
 loop_of "$IMAGES/$image"
-zfile="0 129 zfile_target $loop $(field malformed $image bytes)"
+about malformed $image
+zfile="0 129 zfile_target $loop $of_bytes"
 loop_of "$IMAGES/$layer"
-stack="0 8 lsmt_target $loop $(field malformed $layer bytes)"
+about malformed $layer
+stack="0 8 lsmt_target $loop $of_bytes"
 mkimage layer "$CASE_TMP/big" --extents 66000
 loop_of "$CASE_TMP/big"
 big="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/big")"

@@ -17,7 +17,8 @@ counts() {
 }
 
 loop_of "$IMAGES/lsmt/fs2_raw.lsmt"
-dm_create raw "0 32768 lsmt_target $loop $(field layers lsmt/fs2_raw.lsmt payload_bytes)" -r
+about layers lsmt/fs2_raw.lsmt
+dm_create raw "0 32768 lsmt_target $loop $of_payload_bytes" -r
 blkcheck hash /dev/mapper/raw --save "$CASE_TMP/content" >/dev/null
 zfile_of z lsmt/fs2_lz4_4k.zlsmt
 blkcheck hash "$dev" --save "$CASE_TMP/z" >/dev/null

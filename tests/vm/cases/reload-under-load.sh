@@ -41,7 +41,8 @@ note "a stack, from raw and compressed layers"
 zfile_of z0 lsmt/fs2_lz4_4k.zlsmt
 zdev=$dev
 loop_of "$IMAGES/lsmt/fs2_raw.lsmt"
-bytes=$(field layers lsmt/fs2_raw.lsmt payload_bytes)
+about layers lsmt/fs2_raw.lsmt
+bytes=$of_payload_bytes
 dm_create s "0 32768 lsmt_target $loop $bytes" -r
 blkcheck hash /dev/mapper/s --save "$CASE_TMP/s" >/dev/null
 run s "$CASE_TMP/s" 60 "0 32768 lsmt_target $zdev $dev_bytes" "0 32768 lsmt_target $loop $bytes" \

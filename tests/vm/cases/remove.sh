@@ -12,8 +12,9 @@ refs() {
 }
 
 image=neg/z00_ok_trailer.zf
-bytes=$(field malformed $image bytes)
-sha256=$(field malformed $image content_sha256)
+about malformed $image
+bytes=$of_bytes
+sha256=$of_content_sha256
 loop_of "$IMAGES/$image"
 dm_create under "0 $(sectors_of "$loop") linear $loop 0" -r
 expect_eq "module references" "$(refs)" 0

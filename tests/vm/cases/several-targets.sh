@@ -11,7 +11,8 @@ zfile_of z0 lsmt/fs0_lz4_4k.zlsmt
 layer=$dev
 layer_bytes=$dev_bytes
 zloop=$loop
-zbytes=$(field layers lsmt/fs0_lz4_4k.zlsmt payload_bytes)
+about layers lsmt/fs0_lz4_4k.zlsmt
+zbytes=$of_payload_bytes
 zsectors=$((layer_bytes / 512))
 blkcheck hash "$layer" --save "$CASE_TMP/z" >/dev/null
 sectors=$(awk -F '\t' '$4 ~ /^lsmt\/fs0[^,]*$/ { print $1 / 512; exit }' "$IMAGES/stacks.tsv")

@@ -23,7 +23,7 @@ unstack() {
 
 # here FILE: whether this layer is among the images.
 here() {
-	row layers "$1" >/dev/null 2>&1
+	about layers "$1"
 }
 
 # check SIZE SHA256 SEGMENTS LAYERS: the stack of these layers, separated by commas.

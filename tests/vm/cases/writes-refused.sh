@@ -13,9 +13,12 @@ cp "$IMAGES/$image" "$CASE_TMP/zf"
 truncate -s %4096 "$CASE_TMP/zf"
 cp "$IMAGES/$layer" "$CASE_TMP/layer"
 truncate -s %4096 "$CASE_TMP/layer"
-bytes=$(field malformed $image bytes)
-layer_bytes=$(field malformed $layer bytes)
-layer_sectors=$(($(field malformed $layer content_bytes) / 512))
+about malformed $image
+bytes=$of_bytes
+sha256=$of_content_sha256
+about malformed $layer
+layer_bytes=$of_bytes
+layer_sectors=$((of_content_bytes / 512))
 
 # Lower devices that could be written to.
 for file in zf layer; do
@@ -86,6 +89,6 @@ loop_of "$IMAGES/$image"
 for mode in "" -r; do
 	# shellcheck disable=SC2086
 	dm_create z "0 129 zfile_target $loop $bytes" $mode
-	holds /dev/mapper/z "$(field malformed $image content_sha256)"
+	holds /dev/mapper/z "$sha256"
 	dm_remove z
 done
