@@ -26,7 +26,6 @@ mod merge;
 mod segment;
 #[cfg(test)]
 mod testing;
-mod tree;
 
 pub use error::OpenError;
 pub use index::IndexLoader;

@@ -3,8 +3,7 @@
 //! The merged segments of an image, and what is at a sector of it.
 
 use super::segment::Segment;
-use super::tree::{search, up_to, InOrder};
-use crate::convert::low_u32;
+use crate::convert::{low_u32, usize_from};
 use crate::units::{Sector, Sectors};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -53,7 +52,7 @@ const LOW_BITS: u32 = 18;
 /// The segments of a leaf.
 const LEAF: usize = 16;
 
-/// The keys in a leaf: its first one is in the tree instead.
+/// The keys in a leaf: its first one is in the row ahead of the leaves instead.
 const LEAF_KEYS: usize = LEAF.wrapping_sub(1);
 
 /// The words of a record.
@@ -100,18 +99,8 @@ impl core::error::Error for MapError {}
 pub struct MapBuilder<S> {
     words: S,
     shape: Shape,
-    next: Next,
-}
-
-/// Where the next segment of a map under construction goes.
-#[derive(Clone, Debug)]
-struct Next {
     /// The number of segments so far.
     count: usize,
-    /// The place of the leaf that is being filled.
-    leaf: usize,
-    /// The places of the leaves after that.
-    leaves: InOrder,
 }
 
 impl<S> fmt::Debug for MapBuilder<S> {
@@ -137,11 +126,7 @@ impl<S: DerefMut<Target = [u32]>> MapBuilder<S> {
                 Ok(Self {
                     words,
                     shape,
-                    next: Next {
-                        count: 0,
-                        leaf: 0,
-                        leaves: InOrder::new(shape.leaves()),
-                    },
+                    count: 0,
                 })
             }
             needed => Err(MapError::Memory {
@@ -158,7 +143,7 @@ impl<S: DerefMut<Target = [u32]>> MapBuilder<S> {
     /// [`MapError::Unexpected`].
     #[inline]
     pub fn push(&mut self, segment: Segment) -> Result<(), MapError> {
-        put(&mut self.words, self.shape, &mut self.next, segment)
+        put(&mut self.words, self.shape, &mut self.count, segment)
     }
 
     /// Ends the map.
@@ -167,7 +152,7 @@ impl<S: DerefMut<Target = [u32]>> MapBuilder<S> {
     ///
     /// [`MapError::Incomplete`].
     pub fn finish(self) -> Result<SegmentMap<S>, MapError> {
-        if self.next.count != self.shape.len {
+        if self.count != self.shape.len {
             return Err(MapError::Incomplete);
         }
         Ok(SegmentMap {
@@ -189,11 +174,13 @@ pub const fn words_needed(len: usize) -> Option<usize> {
 ///
 /// Of a segment's first sector the 32 highest bits that the image uses are its key; the rest of a
 /// segment is a record of three words. 16 segments are a leaf, in which keys and records are close
-/// together, as memory far apart takes longest to reach. The first key of a leaf is not in it but in
-/// a [tree](super::tree) of such keys, at the place that the leaf has among the leaves. What is left
-/// over when all leaves are full comes last. So there is no word that is not a segment's own.
+/// together, as memory far apart takes longest to reach. The first key of a leaf is not in it but
+/// ahead of all leaves, in a row of such keys: these, a word for 256 bytes, stay in the processor's
+/// caches while they are searched. What is left over when all leaves are full comes last. So there is
+/// no word that is not a segment's own.
 pub struct SegmentMap<S> {
-    /// The tree, the leaves, each with 15 keys and 16 records, and the rest: keys, then records.
+    /// The first keys of the leaves, the leaves, each with 15 keys and 16 records, and the rest: keys,
+    /// then records.
     words: S,
     shape: Shape,
 }
@@ -233,7 +220,7 @@ impl<S: Deref<Target = [u32]>> SegmentMap<S> {
     /// The segments in order.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
         let shape = self.shape;
-        InOrder::new(shape.leaves())
+        (0..shape.leaves())
             .flat_map(move |leaf| (0..LEAF).map(move |slot| shape.in_leaf(leaf, slot)))
             .chain((0..shape.rest()).map(move |slot| shape.in_rest(slot)))
             .map_while(move |at| segment(&self.words, shape, at))
@@ -345,17 +332,19 @@ const LOW_MASK: u32 = 1u32.wrapping_shl(LOW_BITS).wrapping_sub(1);
 
 // Not generic over the memory, so that they are compiled with this crate: the functions below.
 
-fn put(words: &mut [u32], shape: Shape, next: &mut Next, segment: Segment) -> Result<(), MapError> {
+fn put(
+    words: &mut [u32],
+    shape: Shape,
+    count: &mut usize,
+    segment: Segment,
+) -> Result<(), MapError> {
     let (key, low) = shape.split(segment.start());
-    if next.count >= shape.len || low > LOW_MASK {
+    if *count >= shape.len || low > LOW_MASK {
         return Err(MapError::Unexpected);
     }
-    let slot = next.count % LEAF;
-    let at = if next.count / LEAF < shape.leaves() {
-        if slot == 0 {
-            next.leaf = next.leaves.next().ok_or(MapError::Unexpected)?;
-        }
-        shape.in_leaf(next.leaf, slot)
+    let (leaf, slot) = (*count / LEAF, *count % LEAF);
+    let at = if leaf < shape.leaves() {
+        shape.in_leaf(leaf, slot)
     } else {
         shape.in_rest(slot)
     };
@@ -368,7 +357,7 @@ fn put(words: &mut [u32], shape: Shape, next: &mut Next, segment: Segment) -> Re
     *first = low | len.wrapping_shl(LOW_BITS);
     *second = low_u32(content);
     *third = low_u32(content.wrapping_shr(u32::BITS));
-    next.count = next.count.wrapping_add(1);
+    *count = count.wrapping_add(1);
     Ok(())
 }
 
@@ -405,43 +394,87 @@ fn around(words: &[u32], shape: Shape, sector: Sector) -> (Option<At>, Option<At
     let inexact = shape.shift != 0;
     let starts_by_then = |at: At| record(words, at).is_some_and(|record| record.0 <= low);
 
-    let rest_at = shape.leaf(shape.leaves());
     let rest = words
-        .get(rest_at..)
+        .get(shape.leaf(shape.leaves())..)
         .and_then(|rest| rest.get(..shape.rest()))
         .unwrap_or_default();
-    let in_rest = |slot| starts_by_then(shape.in_rest(slot));
     let behind_leaves = rest.first().map(|_| shape.in_rest(0));
     if rest.first().is_some_and(|first| *first <= key) {
-        let count = up_to(rest, key, inexact.then_some(&in_rest));
+        let mut count = not_behind(rest, key);
+        if inexact {
+            count = not_low(rest, key, count, |slot| starts_by_then(shape.in_rest(slot)));
+        }
         if let Some(last) = count.checked_sub(1) {
             let behind = (count < rest.len()).then(|| shape.in_rest(count));
             return (Some(shape.in_rest(last)), behind);
         }
     }
 
-    let tree = words.get(..shape.leaves()).unwrap_or_default();
-    let in_tree = |place| starts_by_then(shape.in_leaf(place, 0));
-    let found = search(tree, key, inexact.then_some(&in_tree));
-    let next_leaf = match found.behind {
-        Some(place) => Some(shape.in_leaf(place, 0)),
-        None => behind_leaves,
+    let firsts = words.get(..shape.leaves()).unwrap_or_default();
+    // The library's search takes no branch that depends on a key, so none is mispredicted.
+    let mut count = firsts.partition_point(|first| *first <= key);
+    if inexact {
+        count = not_low(firsts, key, count, |leaf| {
+            starts_by_then(shape.in_leaf(leaf, 0))
+        });
+    }
+    let next_leaf = if count < firsts.len() {
+        Some(shape.in_leaf(count, 0))
+    } else {
+        behind_leaves
     };
-    let Some(place) = found.before else {
+    let Some(leaf) = count.checked_sub(1) else {
         return (None, next_leaf);
     };
     let keys = words
-        .get(shape.leaf(place)..)
+        .get(shape.leaf(leaf)..)
         .and_then(|leaf| leaf.first_chunk::<LEAF_KEYS>())
         .unwrap_or(&[u32::MAX; LEAF_KEYS]);
-    let in_leaf = |slot: usize| starts_by_then(shape.in_leaf(place, slot.wrapping_add(1)));
-    let slot = up_to(keys, key, inexact.then_some(&in_leaf));
+    let mut slot = not_behind(keys, key);
+    if inexact {
+        slot = not_low(keys, key, slot, |slot| {
+            starts_by_then(shape.in_leaf(leaf, slot.wrapping_add(1)))
+        });
+    }
     let behind = if slot < LEAF_KEYS {
-        Some(shape.in_leaf(place, slot.wrapping_add(1)))
+        Some(shape.in_leaf(leaf, slot.wrapping_add(1)))
     } else {
         next_leaf
     };
-    (Some(shape.in_leaf(place, slot)), behind)
+    (Some(shape.in_leaf(leaf, slot)), behind)
+}
+
+/// How many of a few keys, which are in order, are not behind `wanted`.
+///
+/// Every key is looked at: that takes no branch, and no wait for the one before.
+#[inline(always)]
+fn not_behind(keys: &[u32], wanted: u32) -> usize {
+    let count = |keys: &[u32]| {
+        keys.iter().fold(0u32, |count, key| {
+            count.wrapping_add(u32::from(*key <= wanted))
+        })
+    };
+    // Two sums, so that neither waits for the other.
+    let (low, high) = keys.split_at_checked(LEAF / 2).unwrap_or((keys, &[]));
+    usize_from(count(low).wrapping_add(count(high)))
+}
+
+/// How many of the first `count` keys, of which none is behind `wanted`, are left without those that
+/// equal it and start behind what is looked for all the same: `by_then` says of each whether it does
+/// not.
+fn not_low(keys: &[u32], wanted: u32, count: usize, by_then: impl Fn(usize) -> bool) -> usize {
+    // An image may have any number of segments with the same key, so halve here too.
+    let mut low = keys.partition_point(|key| *key < wanted);
+    let mut high = count;
+    while low < high {
+        let middle = low.midpoint(high);
+        if by_then(middle) {
+            low = middle.wrapping_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 fn lookup(words: &[u32], shape: Shape, sector: Sector) -> Run {
@@ -487,6 +520,31 @@ mod tests {
     fn zero(len: u64) -> Run {
         Run::Zero {
             len: Sectors::new(len),
+        }
+    }
+
+    #[test]
+    fn any_number_of_segments_may_have_the_same_key() {
+        // The last one starts so far on that keys leave 18 bits out: all the others have one of two.
+        let base = (1 << 40) - 4000;
+        let mut segments: Vec<Segment> = (0..2000)
+            .map(|n| data(base + 4 * n, 2, 8 + 8 * n))
+            .collect();
+        segments.push(data((1 << 50) - 2, 1, 8));
+        let map = map_of(&segments);
+        assert_eq!(map.shape.shift, LOW_BITS);
+        assert!(map.segments().eq(segments.iter().copied()));
+        for n in 0..2000 {
+            for within in 0..4 {
+                let run = map.lookup(Sector::new(base + 4 * n + within));
+                if within < 2 {
+                    let source = Sector::new(8 + 8 * n + within);
+                    assert!(matches!(run, Run::Data { source: at, .. } if at == source));
+                    assert_eq!(run.len(), Sectors::new(2 - within));
+                } else if n < 1999 {
+                    assert_eq!(run, zero(4 - within));
+                }
+            }
         }
     }
 
