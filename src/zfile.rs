@@ -20,6 +20,7 @@ use crate::{
         CtrError,
         Damaged,
         DeviceVisitor,
+        Effort,
         Features,
         Log,
         Mapped,
@@ -32,7 +33,8 @@ use crate::{
         StatusText,
         Target,
         Unit,
-        ZstdContexts, //
+        ZstdContexts,
+        ZstdTaken, //
     },
     image::{
         allocate_index,
@@ -148,6 +150,8 @@ pub(crate) struct Request {
     blocks: u32,
     /// Where to keep the block, if it is one and only a part of it is asked for.
     claim: Option<Claim>,
+    /// What decompressing would otherwise wait for.
+    zstd: Option<ZstdTaken>,
 }
 
 /// What has to be read of the lower device for a bio.
@@ -294,6 +298,7 @@ impl Zfile {
             read_from: CompressedOffset::new(from),
             blocks: last.get().checked_sub(first.get())?.checked_add(1)?,
             claim: None,
+            zstd: None,
         };
         Some((extent, request))
     }
@@ -574,20 +579,28 @@ impl ReadThrough for Zfile {
         self.counts.read_errors.fetch_add(1, Relaxed);
     }
 
-    fn effort(&self, request: &Request) -> Option<Bytes> {
-        match self.codec {
-            Codec::Lz4 => {
-                let size = u64::from(self.table.layout().block_size().get());
-                Some(Bytes::new(size.saturating_mul(u64::from(request.blocks))))
-            }
+    fn effort(&self, request: &Request) -> Effort {
+        let size = u64::from(self.table.layout().block_size().get());
+        Effort {
+            bytes: Bytes::new(size.saturating_mul(u64::from(request.blocks))),
             // Workspaces may have to be waited for.
-            Codec::Zstd(_) => None,
+            waits: matches!(self.codec, Codec::Zstd(_)),
+        }
+    }
+
+    fn prepare(&self, request: &mut Request) -> bool {
+        match &self.codec {
+            Codec::Lz4 => true,
+            Codec::Zstd(contexts) => {
+                request.zstd = contexts.try_take();
+                request.zstd.is_some()
+            }
         }
     }
 
     fn transform(
         &self,
-        request: Request,
+        mut request: Request,
         read: &[u8],
         scratch: &mut [u8],
         out: &mut Segments<'_>,
@@ -595,7 +608,8 @@ impl ReadThrough for Zfile {
         match &self.codec {
             Codec::Lz4 => self.decode_all(request, read, scratch, out, &mut Lz4),
             Codec::Zstd(contexts) => {
-                self.decode_all(request, read, scratch, out, &mut contexts.take())
+                let mut zstd = request.zstd.take().unwrap_or_else(|| contexts.take());
+                self.decode_all(request, read, scratch, out, &mut zstd)
             }
         }
     }

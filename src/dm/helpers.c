@@ -9,6 +9,8 @@
 #include <linux/blkdev.h>
 #include <linux/cpumask.h>
 #include <linux/crc32.h>
+#include <linux/jiffies.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/zstd.h>
 
@@ -133,6 +135,37 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work)
 {
 	return queue_work(wq, work);
+}
+
+unsigned int dm_overlaybd_this_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+unsigned int dm_overlaybd_next_cpu(unsigned int cpu)
+{
+	return cpumask_next_wrap(cpu, cpu_online_mask);
+}
+
+unsigned long dm_overlaybd_jiffies(void)
+{
+	return jiffies;
+}
+
+/*
+ * How much of what the running task is submitting has not been looked at yet: the
+ * first of the bios that wait for the present one to be dealt with, which is what
+ * is left of a bio that was split.
+ */
+unsigned int dm_overlaybd_waiting_bytes(void)
+{
+	const struct bio_list *lists = current->bio_list;
+	const struct bio *bio;
+
+	if (!in_task() || !lists)
+		return 0;
+	bio = lists[0].head ?: lists[1].head;
+	return bio ? bio->bi_iter.bi_size : 0;
 }
 
 void dm_overlaybd_spin_lock_init(spinlock_t *lock)

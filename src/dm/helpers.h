@@ -50,6 +50,10 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 bool dm_overlaybd_may_work_here(void);
 const void *dm_overlaybd_reader(const struct bio *bio);
 bool dm_overlaybd_is_task(const void *task);
+unsigned int dm_overlaybd_this_cpu(void);
+unsigned int dm_overlaybd_next_cpu(unsigned int cpu);
+unsigned long dm_overlaybd_jiffies(void);
+unsigned int dm_overlaybd_waiting_bytes(void);
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
 
 void dm_overlaybd_spin_lock_init(spinlock_t *lock);

@@ -64,6 +64,7 @@ pub(crate) use self::{
     log::Log,
     read_through::{
         Damaged,
+        Effort,
         Pending,
         ReadThrough, //
     },
@@ -79,5 +80,8 @@ pub(crate) use self::{
         Setup,
         Target, //
     },
-    zstd::ZstdContexts,
+    zstd::{
+        Taken as ZstdTaken,
+        ZstdContexts, //
+    },
 };

@@ -39,6 +39,17 @@ use overlaybd_format::units::{
 /// The most bytes to make wherever a lower read ends, if interrupts may come in there.
 const MAX_ANYWHERE: Bytes = Bytes::new(16 << 10);
 
+/// The fewest bytes that are worth waking another CPU for.
+const MIN_HANDED_OVER: Bytes = Bytes::new(128 << 10);
+
+/// What answering a bio takes.
+pub(crate) struct Effort {
+    /// How many bytes `transform` will make.
+    pub(crate) bytes: Bytes,
+    /// Whether it may have to wait for something: not for I/O, but for its turn.
+    pub(crate) waits: bool,
+}
+
 /// What was read does not yield the data asked for; the bio is to fail with an I/O error.
 ///
 /// Whoever makes one has counted and logged what is wrong.
@@ -52,16 +63,19 @@ pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
     /// Takes note that the lower device failed a read. May be called in interrupt context.
     fn lower_failed(&self);
 
-    /// How many bytes `transform` will make for this bio, if it never sleeps; [`None`] if it may.
-    /// May be called in interrupt context.
-    fn effort(&self, request: &Self::Request) -> Option<Bytes>;
+    /// What `transform` will do for this bio. May be called in interrupt context.
+    fn effort(&self, request: &Self::Request) -> Effort;
+
+    /// Gets what `transform` would wait for, if it can be had at once; says whether it did. Called in
+    /// process context, where it must not sleep.
+    fn prepare(&self, request: &mut Self::Request) -> bool;
 
     /// Writes the data of a bio.
     ///
     /// `read` is what the lower device held, `scratch` the rest of the buffer, with arbitrary
     /// content, and `out` the memory of the bio, all of which must be written. Runs for several
-    /// bios of one target at once; on a workqueue, where it must not wait for I/O, or, if it never
-    /// sleeps, where the lower read has ended.
+    /// bios of one target at once; on a workqueue, where it must not wait for I/O, or where the
+    /// lower read has ended, if it does not wait or is prepared.
     fn transform(
         &self,
         request: Self::Request,
@@ -87,6 +101,8 @@ pub(crate) struct Pending<T: ReadThrough> {
     ti: NonNull<bindings::dm_target>,
     /// The task that asked. Only compared, never followed.
     asked_by: *const c_void,
+    /// The bytes to make, if this piece was handed over to another CPU, else 0.
+    handed_over: Bytes,
     buffer: ManuallyDrop<Buffer>,
     read: usize,
     request: T::Request,
@@ -148,6 +164,7 @@ impl<T: ReadThrough> Bio<'_, T> {
             (&raw mut (*pending).upper).write(upper);
             (&raw mut (*pending).ti).write(self.target());
             (&raw mut (*pending).asked_by).write(bindings::dm_overlaybd_reader(upper.as_ptr()));
+            (&raw mut (*pending).handed_over).write(Bytes::new(0));
             (&raw mut (*pending).buffer).write(ManuallyDrop::new(buffer));
             (&raw mut (*pending).read).write(bytes);
             (&raw mut (*pending).request).write(request);
@@ -188,26 +205,39 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
             target.lower_failed();
             drop((&raw const (*pending).request).read());
             end(pending, status);
-        } else if target
-            .effort(&(*pending).request)
-            .is_some_and(|effort| may_work_here(effort, (*pending).asked_by))
-        {
+            return;
+        }
+        let queue = Registered::<T>::shared((*pending).ti);
+        let work = &raw mut (*pending).work;
+        let effort = target.effort(&(*pending).request);
+        let by_asker = bindings::dm_overlaybd_is_task((*pending).asked_by);
+        if by_asker && effort.bytes >= MIN_HANDED_OVER {
+            // Written before others may see it.
+            (*pending).handed_over = effort.bytes;
+            if queue.hand_over(work, effort.bytes) {
+                return;
+            }
+            (*pending).handed_over = Bytes::new(0);
+        }
+        if may_work_here(&effort, by_asker, || {
+            target.prepare(&mut (*pending).request)
+        }) {
             transform(pending);
         } else {
-            Registered::<T>::shared((*pending).ti).queue(&raw mut (*pending).work);
+            queue.queue(work);
         }
     }
 }
 
-/// Whether `effort` bytes are to be made in this context, for a bio of `asked_by`: few of them where
-/// interrupts may come in, any number in the task that asked. Some devices answer it at once; it has
-/// nothing better to do then, and what was read is in its CPU's cache.
-fn may_work_here(effort: Bytes, asked_by: *const c_void) -> bool {
-    // SAFETY: These look at the context they are called in, and follow no pointer.
-    unsafe {
-        effort <= MAX_ANYWHERE && bindings::dm_overlaybd_may_work_here()
-            || bindings::dm_overlaybd_is_task(asked_by)
+/// Whether the data is to be made in this context: little of it where interrupts may come in, any
+/// amount in the task that asked. Some devices answer it at once; it has nothing better to do then,
+/// and what was read is in its CPU's cache. What may have to wait is to be prepared by the task.
+fn may_work_here(effort: &Effort, by_asker: bool, prepare: impl FnOnce() -> bool) -> bool {
+    if effort.waits {
+        return by_asker && prepare();
     }
+    // SAFETY: This looks at the context it is called in.
+    by_asker || effort.bytes <= MAX_ANYWHERE && unsafe { bindings::dm_overlaybd_may_work_here() }
 }
 
 /// The work on a lower read that has succeeded.
@@ -217,7 +247,16 @@ fn may_work_here(effort: Bytes, asked_by: *const c_void) -> bool {
 /// `work` must be the work of a [`Pending`] of a `T` whose lower bio has ended well.
 unsafe extern "C" fn work<T: ReadThrough>(work: *mut bindings::work_struct) {
     // SAFETY: `work` is the first field, so this is the `Pending`; the rest is the caller's promise.
-    unsafe { transform::<T>(work.cast()) }
+    // The queue is there for as long as work of it runs.
+    unsafe {
+        let pending: *mut Pending<T> = work.cast();
+        let queue = Registered::<T>::shared((*pending).ti);
+        let handed_over = (*pending).handed_over;
+        transform(pending);
+        if handed_over != Bytes::new(0) {
+            queue.done(handed_over);
+        }
+    }
 }
 
 /// Makes the data of the upper bio and ends it.

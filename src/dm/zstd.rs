@@ -4,7 +4,8 @@
 //!
 //! Its workspaces are large, so there is one for each CPU, shared by all targets, and none at all
 //! before the first target that needs them is made. They are never allocated for a read: a worker
-//! that finds none idle waits for another worker to be done, which waits for nothing.
+//! that finds none idle waits for another one to be done, which waits for nothing. Whoever may not
+//! wait can try.
 
 use super::{
     bindings,
@@ -12,12 +13,12 @@ use super::{
 };
 use core::ptr::NonNull;
 use kernel::{
-    new_condvar, new_mutex,
+    new_condvar, new_spinlock,
     prelude::*,
     sync::{
         Arc,
         CondVar,
-        Mutex, //
+        SpinLock, //
     },
 };
 use overlaybd_format::zfile::Decompress;
@@ -25,8 +26,9 @@ use overlaybd_format::zfile::Decompress;
 /// Decompression contexts for as many blocks at once as there are CPUs.
 #[pin_data]
 pub(crate) struct ZstdContexts {
+    /// A spinlock, so that a task that may not sleep can try for a context. Interrupts never do.
     #[pin]
-    pool: Mutex<Pool>,
+    pool: SpinLock<Pool>,
     #[pin]
     returned: CondVar,
 }
@@ -34,7 +36,8 @@ pub(crate) struct ZstdContexts {
 /// The contexts that exist, and those of them that nobody uses.
 struct Pool {
     existing: usize,
-    idle: KVec<Workspace>,
+    /// Has room for all that exist, so that giving one back never allocates.
+    idle: KVVec<Workspace>,
 }
 
 impl ZstdContexts {
@@ -42,9 +45,9 @@ impl ZstdContexts {
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                pool <- new_mutex!(Pool {
+                pool <- new_spinlock!(Pool {
                     existing: 0,
-                    idle: KVec::new(),
+                    idle: KVVec::new(),
                 }),
                 returned <- new_condvar!(),
             }),
@@ -60,57 +63,77 @@ impl ZstdContexts {
     pub(crate) fn provide(&self) -> Result {
         // SAFETY: Reading the number of CPUs has no preconditions.
         let wanted = unsafe { bindings::dm_overlaybd_online_cpus() } as usize;
-        let mut pool = self.pool.lock();
-        while pool.existing < wanted {
+        while self.pool.lock().existing < wanted {
             let workspace = Workspace::new()?;
-            // Room for all that exist, so that giving one back never allocates.
-            let room = (pool.existing + 1).saturating_sub(pool.idle.len());
-            pool.idle.reserve(room, GFP_KERNEL)?;
-            pool.idle.push(workspace, GFP_KERNEL)?;
-            pool.existing += 1;
+            let mut room = KVVec::with_capacity(wanted, GFP_KERNEL)?;
+            let mut pool = self.pool.lock();
+            // Another constructor may have been faster; what is too much is dropped, unlocked.
+            if pool.existing < wanted {
+                if pool.idle.capacity() < wanted {
+                    while let Some(workspace) = pool.idle.pop() {
+                        if room.push_within_capacity(workspace).is_err() {
+                            // Cannot be: there are fewer than `wanted`.
+                            pool.existing -= 1;
+                        }
+                    }
+                    core::mem::swap(&mut pool.idle, &mut room);
+                }
+                if pool.idle.push_within_capacity(workspace).is_ok() {
+                    pool.existing += 1;
+                }
+            }
+            drop(pool);
+            drop(room);
         }
         Ok(())
     }
 
     /// A context for the caller alone, until the result is dropped. Waits for one if need be.
-    pub(crate) fn take(&self) -> Taken<'_> {
+    pub(crate) fn take(self: &Arc<Self>) -> Taken {
         let mut pool = self.pool.lock();
         loop {
             match pool.idle.pop() {
-                Some(workspace) => {
-                    return Taken {
-                        contexts: self,
-                        workspace: Some(workspace),
-                    }
-                }
+                Some(workspace) => return self.taken(workspace),
                 None => self.returned.wait(&mut pool),
             }
+        }
+    }
+
+    /// The same, but if there is none at the moment it is [`None`]. Never sleeps; not for interrupts.
+    pub(crate) fn try_take(self: &Arc<Self>) -> Option<Taken> {
+        let workspace = self.pool.lock().idle.pop()?;
+        Some(self.taken(workspace))
+    }
+
+    fn taken(self: &Arc<Self>, workspace: Workspace) -> Taken {
+        Taken {
+            contexts: self.clone(),
+            workspace: Some(workspace),
         }
     }
 }
 
 /// A context in use.
-pub(crate) struct Taken<'a> {
-    contexts: &'a ZstdContexts,
+pub(crate) struct Taken {
+    contexts: Arc<ZstdContexts>,
     workspace: Option<Workspace>,
 }
 
-impl Decompress for Taken<'_> {
+impl Decompress for Taken {
     fn decompress(&mut self, compressed: &[u8], out: &mut [u8]) -> Option<usize> {
         self.workspace.as_mut()?.decompress(compressed, out)
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         let mut pool = self.contexts.pool.lock();
-        if let Some(workspace) = self.workspace.take() {
-            // `provide` has made room for every context there is.
-            if pool.idle.push_within_capacity(workspace).is_err() {
-                pool.existing = pool.existing.saturating_sub(1);
-            }
-        }
+        let left = self.workspace.take().and_then(|workspace| {
+            // There is room for every context that exists.
+            pool.idle.push_within_capacity(workspace).err()
+        });
         drop(pool);
+        drop(left);
         self.contexts.returned.notify_one();
     }
 }

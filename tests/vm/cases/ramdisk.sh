@@ -1,0 +1,22 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# On a device that answers in the task that asks, that task decompresses, and hands parts of long reads
+# over to the other CPU; all of it, by one reader and by several, LZ4 and ZSTD, is what it should be.
+#
+# timeout: 240
+. /overlaybd/tests/vm/lib.sh
+
+bytes=8000000
+for kind in "4096" "4096 --zstd" "65536" "65536 --zstd"; do
+	note "blocks of $kind"
+	# shellcheck disable=SC2086
+	mkimage zfile "$CASE_TMP/zf" --bytes $bytes --block-size $kind
+	dd if="$CASE_TMP/zf" of=/dev/ram0 bs=1M conv=fsync status=none
+	dm_create z "0 $((bytes / 512)) zfile_target /dev/ram0 $(stat -c %s "$CASE_TMP/zf")" -r
+	for unit in 524288 4194304; do
+		expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/zf.content" --unit $unit
+	done
+	random_reads /dev/mapper/z "$CASE_TMP/zf.content" 40 --seed 1 --threads 4 --max-bytes 1048576
+	dm_remove z
+done
