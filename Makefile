@@ -124,12 +124,14 @@ fmt-check: packages
 	@/usr/bin/cargo-fmt --manifest-path tests/fuzz/Cargo.toml --check
 	@$(RUSTFMT) --edition 2021 --check src/dm_overlaybd.rs tests/bench/kernel/decode.rs
 
-# cargo-clippy by path: cargo would look for it in a rustup folder first.
+# cargo-clippy by path: cargo would look for it in a rustup folder first. The fuzz targets' library is
+# C++, and the compiler that is there on every machine is clang.
 .PHONY: clippy clippy-host clippy-module
 clippy: clippy-host clippy-module
 clippy-host: packages
 	@/usr/bin/cargo-clippy clippy --workspace --all-targets -- -D warnings
-	@/usr/bin/cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml \
+	@. qemu/toolchain.sh; CC=clang-$$LLVM_MAJOR CXX=clang++-$$LLVM_MAJOR \
+		/usr/bin/cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml \
 		--target-dir $(or $(CARGO_TARGET_DIR),target) --all-targets -- -D warnings
 clippy-module: kernel-$(KERNEL)
 	@mkdir -p build/clippy
