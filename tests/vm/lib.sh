@@ -242,16 +242,18 @@ random_reads() {
 	rr_out=$(blkcheck compare "$rr_device" "$rr_file" --reads "$rr_count" "$@" 2>&1) || fail "$rr_out"
 }
 
-# generated SEED FIRST COUNT: generated images in the targets. With KASAN every device costs a tenth of a
-# second to make and remove: there it is few of them, and CI has all read on the plain kernel.
+# generated SEED FIRST COUNT: generated images in the targets, by as many threads as there are eight files:
+# as many as an image can have. With KASAN every device costs a tenth of a second to make and remove: there
+# it is few of them, and CI has all read on the plain kernel.
 generated() {
 	gn_slots=
 	gn_count=$3
+	gn_files=32
 	if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
-		gn_count=$((gn_count / 16))
+		gn_count=$((gn_count / 32))
+		gn_files=16
 	fi
-	# For two threads, as many files for each as an image can have.
-	for gn_n in $(seq 16); do
+	for gn_n in $(seq $gn_files); do
 		truncate -s 2M "$CASE_TMP/slot$gn_n"
 		loop_of "$CASE_TMP/slot$gn_n"
 		gn_slots="$gn_slots $CASE_TMP/slot$gn_n=$loop"
