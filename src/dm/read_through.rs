@@ -5,8 +5,8 @@
 //! The way of such a read: `map` calls [`Bio::read_through`], which submits one bio of our own to
 //! the lower device and returns; that bio's end queues work (or passes its error on); the work
 //! hands what was read to [`ReadThrough::transform`], which writes the data of the upper bio; the
-//! upper bio is ended. Where handing over to another thread would take longer than the work, the
-//! end of the lower bio does it at once. All it needs is allocated before the lower read is submitted: the state in
+//! upper bio is ended. Where handing over to another thread would take longer than the work, or the
+//! task that asked has nothing else to do, the end of the lower bio does it at once. All it needs is allocated before the lower read is submitted: the state in
 //! device-mapper's per-bio data, the memory in a [`Buffer`] the target brings. Everything is given
 //! back before the upper bio is ended, since from then on the device may go away.
 

@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC1090,SC2034,SC2154
 #
 # What VM cases are made of. A case is a POSIX sh file tests/vm/cases/NAME.sh; it runs in the guest
-# under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp, truncate and sha256sum
+# under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp and truncate
 # (and busybox for the rest), and starts like this:
 #
 #     #!/bin/sh

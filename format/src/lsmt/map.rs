@@ -411,7 +411,7 @@ fn around(words: &[u32], shape: Shape, sector: Sector) -> (Option<At>, Option<At
     }
 
     let firsts = words.get(..shape.leaves()).unwrap_or_default();
-    // The library's search takes no branch that depends on a key, so none is mispredicted.
+    // The library's search is written to take no branch that depends on a key.
     let mut count = firsts.partition_point(|first| *first <= key);
     if inexact {
         count = not_low(firsts, key, count, |leaf| {
