@@ -87,6 +87,10 @@ def _index():
                    (Ratio("binary-search", floor, 3.0, inverse=True),))
         yield Case(f"lookup-apart-{name}", f"lookup, {name} segments, several under way", "index",
                    (Ratio("binary-search", inverse=True),))
+    yield Case("lookup-crowded", "lookup, 100k segments in one place, the worst case, one after the other", "index",
+               (Ratio("binary-search", inverse=True),))
+    yield Case("lookup-apart-crowded", "lookup, 100k segments in one place, several under way", "index",
+               (Ratio("binary-search", inverse=True),))
     for shape, what in (("dense", "about half shows"), ("sparse", "nearly all shows"), ("full", "the top hides all")):
         yield Case(f"merge-{shape}", f"merge, 64 layers, {what}: a segment and log2(layers)", "index",
                    (Ratio("allowed", 1.0, most=True),))

@@ -110,6 +110,26 @@ impl Segment {
         }
     }
 
+    /// The segment as four words.
+    #[inline]
+    pub(super) const fn words(self) -> [u32; 4] {
+        [
+            low_u32(self.place),
+            low_u32(self.place.wrapping_shr(u32::BITS)),
+            low_u32(self.content),
+            low_u32(self.content.wrapping_shr(u32::BITS)),
+        ]
+    }
+
+    /// The segment whose [`Self::words`] these are.
+    #[inline]
+    pub(super) const fn from_words([a, b, c, d]: [u32; 4]) -> Self {
+        Self {
+            place: u64_from_u32(a) | u64_from_u32(b).wrapping_shl(u32::BITS),
+            content: u64_from_u32(c) | u64_from_u32(d).wrapping_shl(u32::BITS),
+        }
+    }
+
     /// The segment without what lies behind [`Self::LIMIT`].
     pub(super) fn cut(self) -> Self {
         let room = Self::LIMIT.get().wrapping_sub(self.start().get());
