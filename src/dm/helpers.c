@@ -268,6 +268,11 @@ unsigned int dm_overlaybd_online_cpus(void)
 	return num_online_cpus();
 }
 
+unsigned int dm_overlaybd_possible_cpus(void)
+{
+	return num_possible_cpus();
+}
+
 void dm_overlaybd_log_error(const char *device, const char *target,
 			    const char *text, int len)
 {

@@ -70,6 +70,7 @@ size_t dm_overlaybd_zstd_decompress(void *context, void *out, size_t room,
 				    const void *frame, size_t len);
 bool dm_overlaybd_zstd_is_error(size_t code);
 unsigned int dm_overlaybd_online_cpus(void);
+unsigned int dm_overlaybd_possible_cpus(void);
 
 /* log */
 void dm_overlaybd_log_error(const char *device, const char *target,

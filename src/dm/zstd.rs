@@ -36,19 +36,19 @@ pub(crate) struct ZstdContexts {
 /// The contexts that exist, and those of them that nobody uses.
 struct Pool {
     existing: usize,
-    /// Has room for all that exist, so that giving one back never allocates.
+    /// Has room for one for each CPU there can be, so that giving one back never allocates.
     idle: KVVec<Workspace>,
 }
 
 impl ZstdContexts {
     /// No contexts yet.
     pub(crate) fn new() -> Result<Arc<Self>> {
+        // SAFETY: Reading the number of CPUs has no preconditions.
+        let most = unsafe { bindings::dm_overlaybd_possible_cpus() } as usize;
+        let idle = KVVec::with_capacity(most, GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
-                pool <- new_spinlock!(Pool {
-                    existing: 0,
-                    idle: KVVec::new(),
-                }),
+                pool <- new_spinlock!(Pool { existing: 0, idle }),
                 returned <- new_condvar!(),
             }),
             GFP_KERNEL,
@@ -65,25 +65,15 @@ impl ZstdContexts {
         let wanted = unsafe { bindings::dm_overlaybd_online_cpus() } as usize;
         while self.pool.lock().existing < wanted {
             let workspace = Workspace::new()?;
-            let mut room = KVVec::with_capacity(wanted, GFP_KERNEL)?;
             let mut pool = self.pool.lock();
-            // Another constructor may have been faster; what is too much is dropped, unlocked.
-            if pool.existing < wanted {
-                if pool.idle.capacity() < wanted {
-                    while let Some(workspace) = pool.idle.pop() {
-                        if room.push_within_capacity(workspace).is_err() {
-                            // Cannot be: there are fewer than `wanted`.
-                            pool.existing -= 1;
-                        }
-                    }
-                    core::mem::swap(&mut pool.idle, &mut room);
-                }
-                if pool.idle.push_within_capacity(workspace).is_ok() {
-                    pool.existing += 1;
-                }
+            // Another constructor may have been faster. The lock goes first, then what is too much.
+            if pool.existing >= wanted {
+                break;
             }
+            pool.existing += 1;
+            let full = pool.idle.push_within_capacity(workspace);
             drop(pool);
-            drop(room);
+            drop(full);
         }
         Ok(())
     }
