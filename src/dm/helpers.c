@@ -11,6 +11,7 @@
 #include <linux/crc32.h>
 #include <linux/jiffies.h>
 #include <linux/sched.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/zstd.h>
 
@@ -187,12 +188,25 @@ void dm_overlaybd_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
 }
 
 /*
+ * Whether half of the task's stack is left, which no decoder needs. Each target
+ * on a target ends its bio on the stack of the one below, and who reads may
+ * have used a good part of it before. Stacks of interrupts are empty enough.
+ */
+static bool room_on_stack(void)
+{
+	const void *here = __builtin_frame_address(0);
+
+	return !object_is_on_stack(here) ||
+	       here - task_stack_page(current) > THREAD_SIZE / 2;
+}
+
+/*
  * Whether a few microseconds of work that never sleeps may be done in this
  * context: wherever interrupts can come in.
  */
 bool dm_overlaybd_may_work_here(void)
 {
-	return !in_hardirq() && !irqs_disabled();
+	return !in_hardirq() && !irqs_disabled() && room_on_stack();
 }
 
 /*
@@ -204,9 +218,11 @@ const void *dm_overlaybd_reader(const struct bio *bio)
 	return bio->bi_opf & REQ_RAHEAD ? NULL : current;
 }
 
+/* Whether that task runs, and may work for long. */
 bool dm_overlaybd_is_task(const void *task)
 {
-	return in_task() && !irqs_disabled() && task == current;
+	return in_task() && !irqs_disabled() && task == current &&
+	       room_on_stack();
 }
 
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
