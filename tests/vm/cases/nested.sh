@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # ZFiles in ZFiles on a device that answers at once: each decompresses where the read of the one below
-# ends, on the same stack, as long as there is enough of it left. So many of them would not fit. With
+# ends, well or not, on the same stack, as long as there is enough of it left. So many of them would not fit. With
 # KASAN, where stacks are twice as large and devices slow to make, there are fewer, which would.
 #
 # timeout: 240
@@ -25,7 +25,9 @@ while [ $# -lt $levels ]; do
 done
 dd if="$CASE_TMP/zf" of=/dev/ram0 bs=1M conv=fsync status=none
 
-lower=/dev/ram0
+sectors=$(sectors_of /dev/ram0)
+dm_create disk "0 $sectors linear /dev/ram0 0" -r
+lower=/dev/mapper/disk
 level=0
 for outer; do
 	dm_create nested$level "0 ${outer% *} zfile_target $lower ${outer#* }" -r
@@ -35,6 +37,10 @@ done
 for unit in 4096 65536; do
 	expect_ok blkcheck sweep "$lower" "$CASE_TMP/content" --unit $unit
 done
+note "a read that fails below all of them"
+dmsetup load disk -r --table "0 $sectors error"
+dmsetup resume disk
+expect_fail dd if="$lower" of=/dev/null bs=64k count=1 iflag=direct status=none
 while [ $level -gt 0 ]; do
 	level=$((level - 1))
 	dm_remove nested$level
