@@ -8,9 +8,9 @@
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
-levels=80
+levels=60
 if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
-	levels=12
+	levels=8
 fi
 bytes=262144
 mkimage zfile "$CASE_TMP/zf" --bytes $bytes
