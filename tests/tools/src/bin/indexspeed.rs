@@ -7,7 +7,7 @@
 //! this with the kernel's optimisation. Prints samples as the measurements in the guest do, one
 //! line of JSON each. It reads no image: the segments are made up, the same in each run.
 
-use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, Run, Segment};
+use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, Run, Segment, SegmentMap};
 use overlaybd_format::units::{Sector, Sectors};
 use overlaybd_image::map_of;
 use overlaybd_tools::{
@@ -105,6 +105,20 @@ fn sample(case: &str, who: &str, round: usize, value: f64) {
     );
 }
 
+/// Times our lookups and those of a plain search, one after the other.
+fn compare<const APART: bool>(
+    case: &str,
+    round: usize,
+    sectors: &[Sector],
+    map: &SegmentMap<Vec<u32>>,
+    array: &[Segment],
+) {
+    let ours = lookups::<APART>(sectors, |sector| map.lookup(sector));
+    sample(case, "ours", round, ours);
+    let other = lookups::<APART>(sectors, |sector| plain(black_box(array), sector));
+    sample(case, "binary-search", round, other);
+}
+
 fn lookup_cases(rounds: usize, most: usize) -> Result<(), Failure> {
     let mut rng = fastrand::Rng::with_seed(1);
     for (name, count, crowded) in [
@@ -134,23 +148,13 @@ fn lookup_cases(rounds: usize, most: usize) -> Result<(), Failure> {
             }
         }
         for round in 0..rounds {
-            let ours = |sector| map.lookup(sector);
-            let other = |sector| plain(black_box(&array), sector);
-            let case = format!("lookup-{name}");
-            sample(&case, "ours", round, lookups::<false>(&sectors, ours));
-            sample(
-                &case,
-                "binary-search",
+            compare::<false>(&format!("lookup-{name}"), round, &sectors, &map, &array);
+            compare::<true>(
+                &format!("lookup-apart-{name}"),
                 round,
-                lookups::<false>(&sectors, other),
-            );
-            let case = format!("lookup-apart-{name}");
-            sample(&case, "ours", round, lookups::<true>(&sectors, ours));
-            sample(
-                &case,
-                "binary-search",
-                round,
-                lookups::<true>(&sectors, other),
+                &sectors,
+                &map,
+                &array,
             );
         }
     }
