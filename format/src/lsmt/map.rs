@@ -143,8 +143,7 @@ impl<S> fmt::Debug for MapBuilder<S> {
 
 impl<S: DerefMut<Target = [u32]>> MapBuilder<S> {
     /// Starts a map of `len` segments, of which the last starts at `last`, in at least
-    /// [`words_needed`] words of memory, of any content. Memory that begins where a cache line does
-    /// makes lookups faster.
+    /// [`words_needed`] words of memory, of any content.
     ///
     /// # Errors
     ///
@@ -210,7 +209,7 @@ pub const fn words_needed(len: usize) -> Option<usize> {
 ///
 /// Four segments are a group of 56 bytes, which is looked at as a whole, so the processor waits for
 /// memory once. What that saves of 16 bytes a segment is a directory: it cuts the image into equal
-/// parts, between one and two for each group, and says of each which group is the last to start by
+/// parts, up to two for each group, and says of each which group is the last to start by
 /// then. Where the segments are spread evenly, a lookup reads two words of the directory and from
 /// there goes to one or two groups. Where they are crowded, it halves the groups between the two.
 ///

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # ZFiles in ZFiles on a device that answers at once: each decompresses where the read of the one below
-# ends, well or not, on the same stack, as long as there is enough of it left. So many of them would not fit. With
-# KASAN, where stacks are twice as large and devices slow to make, there are fewer, which would.
+# ends, on the same stack, as long as there is enough of it left. So many of them would not fit. With
+# KASAN, where stacks are twice as large and devices slow to make, there are fewer, which would. A read
+# that fails below them comes up through all of them.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
