@@ -9,23 +9,26 @@
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
-# rustup's proxies may be first on PATH; kernel, module, host tests and clippy are to come from one rustc.
-export CARGO ?= /usr/bin/cargo
-export RUSTC ?= /usr/bin/rustc
-export RUSTDOC ?= /usr/bin/rustdoc
-export RUSTFMT ?= /usr/bin/rustfmt
+# Kernel, module, host tests and clippy come from one rustc, which qemu/packages fetches with all else.
+with := qemu/with-tools
 
-# A kernel given by KDIR is built for with the compilers it names (add LLVM=… or CC=… if it does not);
-# without one, the prepared kernel KERNEL is used, and prepared first.
+# A kernel given by KDIR is built for with the compilers it names (add LLVM=… or CC=… if it does not), and
+# is what the VM boots; without one, the prepared kernel KERNEL is used, and prepared first.
 KERNEL ?= plain
 ifdef KDIR
+# rustup's proxies may be first on PATH, and have no sources of `core` as a rule.
+export RUSTC ?= $(or $(wildcard /usr/bin/rustc),rustc)
 OUT := $(CURDIR)/build/kdir
+kdir := $(KDIR)
+kbuild = $(MAKE) -C $(kdir) M=$(CURDIR)
+booted = --kdir $(KDIR) --module $(OUT)/dm-overlaybd.ko
 else
 OUT := $(CURDIR)/build/$(KERNEL)
-endif
 # Expanded when a recipe runs: by then the kernel is there.
-kdir = $(or $(KDIR),$(shell qemu/kernel $(KERNEL) --print-dir))
-kbuild = $(MAKE) -C $(kdir) M=$(CURDIR)
+kdir = $(shell qemu/kernel $(KERNEL) --print-dir)
+kbuild = $(with) $(MAKE) -C $(kdir) M=$(CURDIR)
+booted = --kernel $(KERNEL)
+endif
 
 .PHONY: module
 module: $(if $(KDIR),,kernel-$(KERNEL))
@@ -39,7 +42,7 @@ help:
 	@echo 'make               build the module against KDIR (default: the prepared plain kernel)'
 	@echo 'make demo          boot a VM, build a stack from a real image, read it, compare it'
 	@echo 'make test          all tests: test-host and test-vm'
-	@echo 'make test-host     the tests that run on this machine (cargo test)'
+	@echo 'make test-host     the tests that run on this machine (cargo test); TEST=name runs one'
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one, TRACE=1 with sh -x'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
 	@echo 'make shell         a prompt in the VM with the module loaded'
@@ -54,49 +57,49 @@ help:
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
-.PHONY: packages
-packages:
-	@qemu/packages
+.PHONY: packages-build packages-vm packages-bench
+packages-build packages-vm packages-bench: packages-%:
+	@qemu/packages $*
 
 .PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernels
-kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages
+kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages-build
 	@qemu/kernel $*
 kernels: kernel-plain kernel-debug
 
 # The binaries that VM cases run. Linked statically: the debugging kernel takes three times as long to
 # start a program that has libraries to load. --target keeps the flag from procedural macros.
 .PHONY: tools
-tools: packages
-	@RUSTFLAGS=-Ctarget-feature=+crt-static $(CARGO) build --quiet --release --package overlaybd-tools \
+tools: packages-build
+	@RUSTFLAGS=-Ctarget-feature=+crt-static $(with) cargo build --quiet --release --package overlaybd-tools \
 		--target x86_64-unknown-linux-gnu
 
 # --- running --------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: module
-	@qemu/vm demo
+demo: packages-vm module
+	@$(with) qemu/vm demo $(booted)
 
 .PHONY: shell
-shell: module tools
-	@qemu/vm shell --kernel $(KERNEL)
+shell: packages-vm module tools
+	@$(with) qemu/vm shell $(booted)
 
 .PHONY: test
-test:
-	@tests/all
+test: packages-build
+	@$(with) tests/all
 
 .PHONY: test-host
-test-host: packages
-	@$(CARGO) test --workspace --no-fail-fast
+test-host: packages-build
+	@$(with) cargo test --workspace --no-fail-fast $(if $(TEST),$(TEST))
 
 .PHONY: fuzz
-fuzz: packages
-	@tests/fuzz/run $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
+fuzz: packages-build
+	@$(with) tests/fuzz/run $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
 
 .PHONY: test-vm
 test-vm: KERNEL := debug
-test-vm: tools
+test-vm: packages-vm tools
 	@$(MAKE) KERNEL=$(KERNEL) module
-	@qemu/vm test --kernel $(KERNEL) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
+	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
 
 # --- measuring ------------------------------------------------------------------------------------
 
@@ -104,42 +107,38 @@ test-vm: tools
 # KERNEL=speed in QEMU. BENCH is what else tests/bench/run is to be told.
 .PHONY: bench
 bench: KERNEL = um
-bench: tools
-	@qemu/packages bench
+bench: tools packages-vm packages-bench
 	@$(MAKE) KERNEL=$(KERNEL) module
-	@$(CARGO) build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
-	@tests/bench/run $(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
+	@$(with) cargo build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
+	@$(with) tests/bench/run $(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
 
 # --- reading and checking -------------------------------------------------------------------------
 
 .PHONY: rust-analyzer
 rust-analyzer: module
 	@$(kbuild) MO=$(OUT) rust-analyzer
-	@qemu/rust-project $(OUT)
+	@$(with) qemu/rust-project $(OUT)
 	@echo '==> for the host crates as well, let the editor link both rust-project.json and Cargo.toml'
 
 .PHONY: fmt-check
-fmt-check: packages
-	@/usr/bin/cargo-fmt --all --check
-	@/usr/bin/cargo-fmt --manifest-path tests/fuzz/Cargo.toml --check
-	@$(RUSTFMT) --edition 2021 --check src/dm_overlaybd.rs tests/bench/kernel/decode.rs
+fmt-check: packages-build
+	@$(with) cargo-fmt --all --check
+	@$(with) cargo-fmt --manifest-path tests/fuzz/Cargo.toml --check
+	@$(with) rustfmt --edition 2021 --check src/dm_overlaybd.rs tests/bench/kernel/decode.rs
 
-# cargo-clippy by path: cargo would look for it in a rustup folder first. The fuzz targets' library is
-# C++, and the compiler that is there on every machine is clang.
+# cargo-clippy and cargo-fmt by name: cargo would look for them in a rustup folder first.
 .PHONY: clippy clippy-host clippy-module
 clippy: clippy-host clippy-module
-clippy-host: packages
-	@/usr/bin/cargo-clippy clippy --workspace --all-targets -- -D warnings
-	@. qemu/toolchain.sh; CC=clang-$$LLVM_MAJOR CXX=clang++-$$LLVM_MAJOR \
-		/usr/bin/cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml \
-		--target-dir $(or $(CARGO_TARGET_DIR),target) --all-targets -- -D warnings
-clippy-module: kernel-$(KERNEL)
+clippy-host: packages-build
+	@$(with) cargo-clippy clippy --workspace --all-targets -- -D warnings
+	@$(with) cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml --all-targets -- -D warnings
+clippy-module: $(if $(KDIR),,kernel-$(KERNEL))
 	@mkdir -p build/clippy
-	@$(MAKE) -C $(kdir) M=$(CURDIR) MO=$(CURDIR)/build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings modules
+	@$(kbuild) MO=$(CURDIR)/build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings modules
 
 .PHONY: unsafe-check
-unsafe-check:
-	@tests/check-unsafe
+unsafe-check: packages-build
+	@$(with) tests/check-unsafe
 
 .PHONY: clean
 clean:

@@ -1,31 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Where the cache is and which compilers build the kernels and the module: sourced by every bash
-# script of the project. It only names things; it installs nothing and builds nothing.
-#
-# Kernel, module and clippy must come from one rustc. It is named by path because a rustup proxy
-# may be first on PATH, and a rustup toolchain has no `core` sources beside it as a rule.
+# Where the cache is and which programs build the kernels and the module: sourced by every bash script
+# of the project. It only names things; it fetches nothing and builds nothing.
 
-# Everything that outlives a clone: kernel sources, built kernels, bindgen, the KVM probe's answer.
+# Everything that outlives a clone: programs, kernel sources, built kernels, the KVM probe's answer.
 OVERLAYBD_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dm-overlaybd
 
 # The major version of clang, lld and llvm; LLVM=-19 makes Kbuild use clang-19, ld.lld-19, ...
 LLVM_MAJOR=19
 
-RUSTC=/usr/bin/rustc
-RUSTDOC=/usr/bin/rustdoc
-RUSTFMT=/usr/bin/rustfmt
-CARGO=/usr/bin/cargo
-CLIPPY_DRIVER=/usr/bin/clippy-driver
+# The packages of each set of programs that qemu/packages fetches.
+declare -A packages_of=(
+	[build]="patchelf make gcc clang-$LLVM_MAJOR lld-$LLVM_MAJOR llvm-$LLVM_MAJOR libclang1-$LLVM_MAJOR
+		rustc-web rust-web-src cargo-web rustfmt-web rust-web-clippy
+		flex bison bc libelf-dev xz-utils python3 ca-certificates"
+	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
+		findutils dash bash"
+	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod python3-matplotlib"
+)
+
+# root_of SET: the folder of a set of programs. Another list of packages, release or way of
+# making it (the number) makes another folder.
+root_of() {
+	local key release
+	# shellcheck source=/dev/null
+	release=$(. /etc/os-release 2>/dev/null && printf '%s' "${VERSION_CODENAME:-unknown}")
+	key=$(printf '%s\n' 1 "$OVERLAYBD_CACHE" "${packages_of[$1]}" | sha256sum | cut -c1-8)
+	printf '%s/programs/%s-%s-%s\n' "$OVERLAYBD_CACHE" "$1" "$release" "$key"
+}
+
+# use_build_root ROOT: from here on the programs of the set `build` are the ones that are found. Kernel,
+# module, clippy and host tests come from one rustc, whatever the machine has (a rustup proxy, say).
+use_build_root() {
+	export PATH=$1/usr/sbin:$1/usr/bin:$PATH
+	export RUSTC=$1/usr/bin/rustc RUSTDOC=$1/usr/bin/rustdoc RUSTFMT=$1/usr/bin/rustfmt
+	export CARGO=$1/usr/bin/cargo CLIPPY_DRIVER=$1/usr/bin/clippy-driver
+	# Linkers and C compilers for Cargo: the machine may have none.
+	export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=clang-$LLVM_MAJOR
+	export CC=clang-$LLVM_MAJOR CXX=clang++-$LLVM_MAJOR AR=llvm-ar-$LLVM_MAJOR
+	export LIBCLANG_PATH=$1/usr/lib/llvm-$LLVM_MAJOR/lib
+	# Where bison and flex find their parts.
+	export BISON_PKGDATADIR=$1/usr/share/bison M4=$1/usr/bin/m4
+	[ -e /etc/ssl/certs/ca-certificates.crt ] || export SSL_CERT_FILE=$1/certificates.pem CARGO_HTTP_CAINFO=$1/certificates.pem
+}
 
 # What the kernel asks for: the smallest rustc and bindgen of scripts/min-tool-version.sh.
 RUSTC_MIN=1.85.0
 BINDGEN_MIN=0.71.1
 
-# Debian's bindgen is older than that, so this one is built into the cache.
+# Debian's bindgen is older than that, so this one is built beside the other programs.
 BINDGEN_VERSION=0.73.2
-BINDGEN_ROOT=$OVERLAYBD_CACHE/tools/bindgen-$BINDGEN_VERSION
 
 die() {
 	printf '%s: error: %s\n' "${0##*/}" "$*" >&2
@@ -44,29 +69,4 @@ version_ge() {
 # The version in "rustc 1.96.0 (…)" or "bindgen 0.73.2"; nothing when the tool is not there.
 tool_version() {
 	"$1" --version 2>/dev/null | sed -n '1s/^[a-z-]* \([0-9][0-9.]*\).*/\1/p'
-}
-
-# Prints the bindgen to use; fails when there is none that is new enough.
-find_bindgen() {
-	local candidate version
-	for candidate in "$BINDGEN_ROOT/bin/bindgen" "$(command -v bindgen || true)"; do
-		[ -n "$candidate" ] || continue
-		version=$(tool_version "$candidate") || continue
-		if [ -n "$version" ] && version_ge "$version" "$BINDGEN_MIN"; then
-			printf '%s\n' "$candidate"
-			return 0
-		fi
-	done
-	return 1
-}
-
-# Runs a command as root: directly, or through sudo.
-as_root() {
-	if [ "$(id -u)" = 0 ]; then
-		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
-	else
-		die "this needs root: run it as root or install sudo ($*)"
-	fi
 }
