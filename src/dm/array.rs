@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arrays whose length an image has chosen.
+//! Arrays whose length an image has chosen, charged to the cgroup of the task that makes them.
 //!
 //! The kernel crate's vectors can only be allocated with flags that let the kernel kill processes
 //! to find the memory. That must not be the image's to decide: these fail instead.
@@ -78,6 +78,12 @@ impl<T: Copy> DerefMut for Array<T> {
         // SAFETY: By the type invariant; the mutable borrow makes this the only reference.
         unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
     }
+}
+
+/// The machine's memory in bytes.
+pub(crate) fn total_memory() -> u64 {
+    // SAFETY: This reads a counter.
+    unsafe { bindings::dm_overlaybd_total_memory() }
 }
 
 impl<T: Copy> Drop for Array<T> {

@@ -14,7 +14,10 @@ use super::{
         Mapped,
         Segments, //
     },
-    buffer::Memory,
+    buffer::{
+        mark_unwritten,
+        Memory, //
+    },
     read_through::{
         Pending,
         ReadThrough, //
@@ -355,6 +358,8 @@ impl<T: ReadThrough> Bio<'_, T> {
             }
             Found::Waiting => Cached::Answered(Mapped::submitted()),
             Found::Claimed(slot, memory) => {
+                // SAFETY: The memory of a slot is as long as a block, and nobody else uses it.
+                unsafe { mark_unwritten(memory.as_ptr().cast(), cache.block_size) };
                 // INVARIANT: `find` has just claimed the slot, for one claim.
                 let claim = Claim {
                     cache: cache.clone(),

@@ -18,6 +18,23 @@ use kernel::{
 /// be allocated.
 const RESERVE: c_int = 2;
 
+/// What fresh memory holds on a kernel with debug assertions. A byte that is handed out though
+/// neither a device nor a decoder has written it then differs from what any test expects; without
+/// the pattern it is often zero, or right from an earlier read.
+const UNWRITTEN: u8 = 0xa5;
+
+/// Fills fresh memory with a pattern on a kernel with debug assertions.
+///
+/// # Safety
+///
+/// `memory` must be null or point to `bytes` writable bytes.
+pub(super) unsafe fn mark_unwritten(memory: *mut c_void, bytes: usize) {
+    if cfg!(debug_assertions) && !memory.is_null() {
+        // SAFETY: By the caller's promise.
+        unsafe { memory.cast::<u8>().write_bytes(UNWRITTEN, bytes) };
+    }
+}
+
 /// Where the buffers of one device come from.
 ///
 /// # Invariants
@@ -48,6 +65,8 @@ impl BufferPool {
     pub(crate) fn try_alloc(&self, bytes: usize) -> Option<Buffer> {
         // SAFETY: kmalloc without waiting may be called from any context a target runs in.
         let memory = unsafe { bindings::dm_overlaybd_kmalloc_nowait(bytes) };
+        // SAFETY: kmalloc gave this many bytes, or null.
+        unsafe { mark_unwritten(memory, bytes) };
         // INVARIANT: `memory` is a fresh kmalloc allocation of `bytes`.
         Some(Buffer {
             memory: NonNull::new(memory.cast())?,
@@ -61,6 +80,8 @@ impl BufferPool {
     pub(crate) fn alloc_unit(self: &Arc<Self>) -> Option<Buffer> {
         // SAFETY: By the type invariant, `reserve` is a live mempool.
         let memory = unsafe { bindings::dm_overlaybd_mempool_alloc(self.reserve.as_ptr()) };
+        // SAFETY: An element of the mempool has this many bytes.
+        unsafe { mark_unwritten(memory, self.unit) };
         // INVARIANT: `memory` is an element of the mempool, hence of `unit` bytes.
         Some(Buffer {
             memory: NonNull::new(memory.cast())?,
@@ -93,6 +114,8 @@ impl Memory {
     pub(super) fn alloc_nowait(bytes: usize) -> Option<Self> {
         // SAFETY: kmalloc without waiting may be called from any context a target runs in.
         let memory = unsafe { bindings::dm_overlaybd_kmalloc_nowait(bytes) };
+        // SAFETY: kmalloc gave this many bytes, or null.
+        unsafe { mark_unwritten(memory, bytes) };
         // INVARIANT: `memory` is a fresh kmalloc allocation of `bytes`.
         NonNull::new(memory.cast()).map(Self)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A lower device of a target: opening it read-only, its size, reading it in a constructor.
+//! A lower device of a target: opening it, its size, reading it in a constructor.
 //!
 //! Reading here waits for the device, so it is for constructors alone; a read on behalf of a bio
 //! goes through [`read_through`](super::read_through).
@@ -79,22 +79,46 @@ pub(crate) enum ReadError<E> {
 }
 
 impl LowerDevice {
-    /// Opens the device that `path` names (a path, or `major:minor`) for reading.
+    /// Opens the device that `path` names (a path, or `major:minor`), which is only read.
+    ///
+    /// The device is opened with the mode of the table, as every target of a table should: when
+    /// another line of the table asks for the same device with a mode that it was not opened with,
+    /// device-mapper opens it anew and frees the `dm_dev` that the first line holds (`upgrade_mode`
+    /// in `drivers/md/dm-table.c`). A device that cannot be written is opened for reading alone; such
+    /// a line then cannot open it for writing either, and its table is refused before anything is
+    /// freed.
     ///
     /// # Safety
     ///
     /// `ti` must be the target being constructed, and outlive the result.
     pub(super) unsafe fn open(ti: NonNull<bindings::dm_target>, path: &CStr) -> Result<Self> {
+        // SAFETY: A target being constructed belongs to a live table.
+        let mode = unsafe { bindings::dm_table_get_mode((*ti.as_ptr()).table) };
+        // SAFETY: By the caller's promise.
+        unsafe { Self::get(ti, path, mode) }.or_else(|error| {
+            if error != EACCES && error != EROFS {
+                return Err(error);
+            }
+            // SAFETY: By the caller's promise.
+            unsafe { Self::get(ti, path, bindings::DM_OVERLAYBD_BLK_OPEN_READ) }
+        })
+    }
+
+    /// Gets the device with `mode`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`LowerDevice::open`].
+    unsafe fn get(
+        ti: NonNull<bindings::dm_target>,
+        path: &CStr,
+        mode: bindings::blk_mode_t,
+    ) -> Result<Self> {
         let mut dev = core::ptr::null_mut();
         // SAFETY: `ti` is being constructed by the caller's promise, `path` is a NUL-terminated
         // string and `dev` is writable.
         kernel::error::to_result(unsafe {
-            bindings::dm_get_device(
-                ti.as_ptr(),
-                path.as_char_ptr(),
-                bindings::DM_OVERLAYBD_BLK_OPEN_READ,
-                &mut dev,
-            )
+            bindings::dm_get_device(ti.as_ptr(), path.as_char_ptr(), mode, &mut dev)
         })?;
         // INVARIANT: `dm_get_device` succeeded.
         Ok(Self {
@@ -128,7 +152,7 @@ impl LowerDevice {
     }
 
     /// Reads `len` bytes from the byte `at` and hands them to `consume`, in order, in pieces.
-    /// Waits for the device.
+    /// Waits for the device, but no longer than for one piece once the task has been killed.
     pub(crate) fn read<E>(
         &self,
         at: Bytes,
@@ -149,6 +173,10 @@ impl LowerDevice {
         let mut chunk =
             KVec::from_elem(0u8, chunk, GFP_KERNEL).map_err(|error| ReadError::Io(error.into()))?;
         while at < end {
+            // SAFETY: Constructors run in the task that loads the table.
+            if unsafe { bindings::dm_overlaybd_killed() } {
+                return Err(ReadError::Io(EINTR));
+            }
             let from = unit.floor(at);
             let n = chunk.len().min(to.saturating_sub(from) as usize);
             let data = chunk.get_mut(..n).ok_or(ReadError::Outside)?;

@@ -10,7 +10,11 @@
 #include <linux/cpumask.h>
 #include <linux/crc32.h>
 #include <linux/jiffies.h>
+#include <linux/kasan.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/zstd.h>
@@ -42,20 +46,14 @@ void dm_overlaybd_bio_set_dev(struct bio *bio, struct block_device *bdev)
 	bio_set_dev(bio, bdev);
 }
 
-/* The lower read is charged and scheduled as the upper bio would be. */
-void dm_overlaybd_bio_inherit(struct bio *lower, struct bio *upper)
-{
-	lower->bi_ioprio = upper->bi_ioprio;
-	bio_clone_blkg_association(lower, upper);
-}
-
 void *dm_overlaybd_bio_segment(const struct bio *bio,
 			       const struct bvec_iter *iter, unsigned int *len)
 {
 	struct bio_vec bv = mp_bvec_iter_bvec(bio->bi_io_vec, *iter);
 
 	*len = bv.bv_len;
-	return bvec_virt(&bv);
+	/* The tag, if there is one, is the first page's; a segment may have more. */
+	return kasan_reset_tag(bvec_virt(&bv));
 }
 
 void dm_overlaybd_bio_advance_iter(const struct bio *bio,
@@ -84,6 +82,11 @@ unsigned int dm_overlaybd_bdev_lbs(struct block_device *bdev)
 	return bdev_logical_block_size(bdev);
 }
 
+bool dm_overlaybd_killed(void)
+{
+	return fatal_signal_pending(current);
+}
+
 /*
  * For attempts that have something to fall back on: neither waits, nor dips
  * into the reserves, nor warns.
@@ -99,10 +102,19 @@ void dm_overlaybd_kfree(void *p)
 	kfree(p);
 }
 
-/* For sizes that an image chooses: tries hard, but kills nobody, and does not warn. */
+/*
+ * For sizes that an image chooses: tries hard, but kills no process, and does not
+ * warn. Charged to the cgroup of the task that runs.
+ */
 void *dm_overlaybd_kvmalloc(size_t bytes)
 {
-	return kvmalloc(bytes, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	return kvmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+			       __GFP_NOWARN);
+}
+
+u64 dm_overlaybd_total_memory(void)
+{
+	return (u64)totalram_pages() << PAGE_SHIFT;
 }
 
 void dm_overlaybd_kvfree(void *p)
@@ -187,17 +199,23 @@ void dm_overlaybd_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
 	spin_unlock_irqrestore(lock, flags);
 }
 
-/*
- * Whether half of the task's stack is left, which no decoder needs. Each target
- * on a target ends its bio on the stack of the one below, and who reads may
- * have used a good part of it before. Stacks of interrupts are empty enough.
- */
-static bool room_on_stack(void)
+bool dm_overlaybd_on_task_stack(void)
 {
-	const void *here = __builtin_frame_address(0);
+	return object_is_on_stack(__builtin_frame_address(0));
+}
 
-	return !object_is_on_stack(here) ||
-	       here - task_stack_page(current) > THREAD_SIZE / 2;
+bool dm_overlaybd_half_of_stack_left(void)
+{
+	return __builtin_frame_address(0) - task_stack_page(current) >
+	       THREAD_SIZE / 2;
+}
+
+/* How many levels of completions stand on the interrupts' stack of a CPU. */
+static DEFINE_PER_CPU(int, dm_overlaybd_nesting);
+
+int dm_overlaybd_nesting_add(int levels)
+{
+	return this_cpu_add_return(dm_overlaybd_nesting, levels);
 }
 
 /*
@@ -206,7 +224,7 @@ static bool room_on_stack(void)
  */
 bool dm_overlaybd_may_work_here(void)
 {
-	return !in_hardirq() && !irqs_disabled() && room_on_stack();
+	return !in_hardirq() && !irqs_disabled();
 }
 
 /*
@@ -221,8 +239,7 @@ const void *dm_overlaybd_reader(const struct bio *bio)
 /* Whether that task runs, and may work for long. */
 bool dm_overlaybd_is_task(const void *task)
 {
-	return in_task() && !irqs_disabled() && task == current &&
-	       room_on_stack();
+	return in_task() && !irqs_disabled() && task == current;
 }
 
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)

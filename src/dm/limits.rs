@@ -31,6 +31,14 @@ impl<'a> QueueLimits<'a> {
         self.0.max_sectors = u32::MAX;
     }
 
+    /// Forgets where the lower devices' physical blocks and chunks begin: for targets whose sectors
+    /// are not in the order of a lower device's.
+    pub(crate) fn clear_geometry(&mut self) {
+        self.0.alignment_offset = 0;
+        self.0.chunk_sectors = 0;
+        self.0.flags &= !bindings::DM_OVERLAYBD_FLAG_MISALIGNED;
+    }
+
     /// Sets the length of reads that are answered best, in bytes. Twice that is read ahead.
     pub(crate) fn set_io_opt(&mut self, bytes: u32) {
         self.0.io_opt = bytes;

@@ -16,6 +16,7 @@
 //! | [`buffer`] | memory for those bytes, with a reserve |
 //! | [`array`] | memory whose size an image has chosen |
 //! | [`workqueue`] | the queue of that work |
+//! | [`stack`] | how deep completions may stand on a stack |
 //! | [`status`] | the text of `dmsetup status` and `dmsetup table` |
 //! | [`limits`] | `struct queue_limits` in `io_hints` |
 //! | [`errno`] | error numbers that not every supported kernel names |
@@ -35,6 +36,7 @@ pub(crate) mod errno;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod read_through;
+mod stack;
 pub(crate) mod status;
 pub(crate) mod target;
 mod workqueue;
@@ -42,7 +44,10 @@ pub(crate) mod zstd;
 
 pub(crate) use self::{
     args::Args,
-    array::Array,
+    array::{
+        total_memory,
+        Array, //
+    },
     bio::{
         Bio,
         Mapped,

@@ -3,10 +3,11 @@
 //! Reads that are answered from other bytes of a lower device.
 //!
 //! The way of such a read: `map` calls [`Bio::read_through`], which submits one bio of our own to
-//! the lower device and returns; that bio's end queues work (or passes its error on); the work
-//! hands what was read to [`ReadThrough::transform`], which writes the data of the upper bio; the
-//! upper bio is ended. Where handing over to another thread would take longer than the work, or the
-//! task that asked has nothing else to do, the end of the lower bio does it at once. All it needs is allocated before the lower read is submitted: the state in
+//! the lower device and returns; that bio's end queues work; the work hands what was read to
+//! [`ReadThrough::transform`], which writes the data of the upper bio; the upper bio is ended. Where
+//! handing over to another thread would take longer than the work, or the task that asked has
+//! nothing else to do, the end of the lower bio does it at once, as long as there is a [`Level`] for
+//! it on the stack. All it needs is allocated before the lower read is submitted: the state in
 //! device-mapper's per-bio data, the memory in a [`Buffer`] the target brings. Everything is given
 //! back before the upper bio is ended, since from then on the device may go away.
 
@@ -19,6 +20,7 @@ use super::{
     },
     buffer::Buffer,
     device::LowerDevice,
+    stack::Level,
     target::{
         PerBio,
         Registered,
@@ -116,6 +118,7 @@ impl<T: ReadThrough> PerBio for Pending<T> {
         assert!(align_of::<Self>() <= align_of::<*const ()>());
         size_of::<Self>()
     };
+    const SUBMITS: bool = true;
 
     fn new_shared() -> Result<WorkQueue> {
         WorkQueue::new()
@@ -179,11 +182,12 @@ impl<T: ReadThrough> Bio<'_, T> {
                 bindings::dm_overlaybd_lower_read_opf(upper.as_ptr()),
             );
             bindings::bio_add_virt_nofail(lower, data.cast(), len);
-            bindings::dm_overlaybd_bio_inherit(lower, upper.as_ptr());
+            (*lower).bi_ioprio = (*upper.as_ptr()).bi_ioprio;
             (*lower).bi_iter.bi_sector = at.get();
             (*lower).bi_end_io = Some(lower_end_io::<T>);
             (*lower).bi_private = pending.cast();
-            bindings::submit_bio_noacct(lower);
+            // Charges the read to the cgroup of the task that asked, whichever task maps the bio.
+            bindings::dm_submit_bio_remap(upper.as_ptr(), lower);
         }
         Mapped::submitted()
     }
@@ -198,17 +202,18 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
     // SAFETY: `bi_private` is the `Pending`, and its invariant holds until the upper bio is ended.
     unsafe {
         let pending: *mut Pending<T> = (*lower).bi_private.cast();
-        let status = (*lower).bi_status;
         bindings::bio_uninit(lower);
-        let target = &*(*(*pending).ti.as_ptr()).private.cast::<T>();
-        if status != 0 {
-            target.lower_failed();
-            drop((&raw const (*pending).request).read());
-            end(pending, status);
-            return;
-        }
         let queue = Registered::<T>::shared((*pending).ti);
         let work = &raw mut (*pending).work;
+        let Some(_level) = Level::enter() else {
+            queue.queue(work);
+            return;
+        };
+        if (*lower).bi_status != 0 {
+            fail(pending);
+            return;
+        }
+        let target = &*(*(*pending).ti.as_ptr()).private.cast::<T>();
         let effort = target.effort(&(*pending).request);
         let by_asker = bindings::dm_overlaybd_is_task((*pending).asked_by);
         if by_asker && effort.bytes >= MIN_HANDED_OVER {
@@ -230,9 +235,9 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
 }
 
 /// Whether the data is to be made in this context: little of it where interrupts may come in, any
-/// amount in the task that asked, and none where the stack is half used. Some devices answer the task
-/// at once; it has nothing better to do then, and what was read is in its CPU's cache. What may have
-/// to wait is to be prepared by the task.
+/// amount in the task that asked. Some devices answer the task at once; it has nothing better to do
+/// then, and what was read is in its CPU's cache. What may have to wait is to be prepared by the
+/// task.
 fn may_work_here(effort: &Effort, by_asker: bool, prepare: impl FnOnce() -> bool) -> bool {
     if effort.waits {
         return by_asker && prepare();
@@ -241,22 +246,43 @@ fn may_work_here(effort: &Effort, by_asker: bool, prepare: impl FnOnce() -> bool
     by_asker || effort.bytes <= MAX_ANYWHERE && unsafe { bindings::dm_overlaybd_may_work_here() }
 }
 
-/// The work on a lower read that has succeeded.
+/// The work on a lower read that has ended, well or not.
 ///
 /// # Safety
 ///
-/// `work` must be the work of a [`Pending`] of a `T` whose lower bio has ended well.
+/// `work` must be the work of a [`Pending`] of a `T` whose lower bio has ended.
 unsafe extern "C" fn work<T: ReadThrough>(work: *mut bindings::work_struct) {
     // SAFETY: `work` is the first field, so this is the `Pending`; the rest is the caller's promise.
     // The queue is there for as long as work of it runs.
     unsafe {
         let pending: *mut Pending<T> = work.cast();
+        if (*pending).lower.bi_status != 0 {
+            fail(pending);
+            return;
+        }
         let queue = Registered::<T>::shared((*pending).ti);
         let handed_over = (*pending).handed_over;
         transform(pending);
         if handed_over != Bytes::new(0) {
             queue.done(handed_over);
         }
+    }
+}
+
+/// Ends the upper bio with the error of the lower one.
+///
+/// # Safety
+///
+/// `pending` must be a [`Pending`] whose lower bio has ended with an error; it must not be used
+/// afterwards.
+unsafe fn fail<T: ReadThrough>(pending: *mut Pending<T>) {
+    // SAFETY: By the invariant of `Pending`, `ti` is live and its private data is a `T`, of which
+    // only shared references exist; the request is still there, and is taken once.
+    unsafe {
+        let status = (*pending).lower.bi_status;
+        (*(*(*pending).ti.as_ptr()).private.cast::<T>()).lower_failed();
+        drop((&raw const (*pending).request).read());
+        end(pending, status);
     }
 }
 

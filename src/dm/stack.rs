@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Room on the stack for ending bios from within the end of another.
+//!
+//! A target on a target ends its bio where the one below has ended its own, so the levels of a pile
+//! of devices stand on one stack. A completion [enters](Level::enter) a level before it works or ends
+//! a bio, and leaves the rest to a workqueue when there is none. This only looks at stacks; it
+//! neither queues nor ends anything.
+
+use super::bindings;
+use kernel::prelude::*;
+
+/// How many levels may stand on the stack of an interrupt. Such a stack has 16 KiB as a rule, of
+/// which a level takes some 300 bytes (with KASAN three times that) and the decoder 2 KiB; other
+/// drivers' completions share it.
+const MAX_ON_INTERRUPT_STACK: c_int = 8;
+
+/// A level on the stack that runs, left when this is dropped.
+///
+/// # Invariants
+///
+/// When `counted`, this level has been added to the count of the CPU it was entered on, and it is
+/// dropped on that CPU: a stack of an interrupt does not move.
+pub(super) struct Level {
+    counted: bool,
+}
+
+impl Level {
+    /// Enters a level, if there is room for one: on a task's stack while half of it is left, which
+    /// no decoder needs, on another for [`MAX_ON_INTERRUPT_STACK`] levels.
+    ///
+    /// The level is to be dropped by the function that entered it.
+    pub(super) fn enter() -> Option<Self> {
+        // SAFETY: This looks at the context it is called in.
+        if unsafe { bindings::dm_overlaybd_on_task_stack() } {
+            // SAFETY: As above.
+            let room = unsafe { bindings::dm_overlaybd_half_of_stack_left() };
+            return room.then_some(Self { counted: false });
+        }
+        // SAFETY: On the stack of an interrupt nothing moves to another CPU.
+        // INVARIANT: The level has just been added.
+        let (level, depth) = (Self { counted: true }, unsafe {
+            bindings::dm_overlaybd_nesting_add(1)
+        });
+        (depth <= MAX_ON_INTERRUPT_STACK).then_some(level)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        if self.counted {
+            // SAFETY: By the type invariant this is the CPU that the level was counted on.
+            unsafe { bindings::dm_overlaybd_nesting_add(-1) };
+        }
+    }
+}
