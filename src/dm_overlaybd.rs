@@ -7,6 +7,7 @@
 //! | [`zfile`] | `zfile_target`: a ZFile as the block device of its decompressed content |
 //! | [`lsmt`] | `lsmt_target`: a stack of layers as one block device |
 //! | [`image`] | what both have in common: refusing a table, reading an image's structures |
+//! | [`index`] | the memory that indexes take, and how much they may |
 //! | [`dm`] | the wall: safe types over device-mapper and the block layer |
 //!
 //! What the bytes of an image mean is the crate `overlaybd_format`'s affair, which knows nothing
@@ -16,6 +17,7 @@ use kernel::prelude::*;
 
 mod dm;
 mod image;
+mod index;
 mod lsmt;
 mod zfile;
 
@@ -34,6 +36,10 @@ module! {
         max_index_mib: u32 {
             default: 256,
             description: "Most memory in MiB that the indexes of one target may take",
+        },
+        max_total_index_mib: u32 {
+            default: 0,
+            description: "Most memory in MiB that the indexes of all targets may take, 0 for a quarter of the machine's",
         },
     },
 }

@@ -6,16 +6,12 @@
 use crate::dm::{
     errno,
     Args,
-    Array,
     CtrError,
     LowerDevice,
     ReadError,
     Setup, //
 };
-use core::{
-    borrow::Borrow,
-    fmt, //
-};
+use core::fmt;
 use kernel::prelude::*;
 use overlaybd_format::{
     units::{
@@ -174,38 +170,6 @@ pub(crate) fn check_table_len(setup: &Setup<'_>, image: Sectors) -> Result<(), C
             c"Table is longer than the image",
             EINVAL,
             format_args!("the table has {table} sectors, the image {image}"),
-        ));
-    }
-    Ok(())
-}
-
-/// Memory for an index, of `len` elements, if the module may use that much for one target and it is
-/// to be had. An image may ask for more than there is: nobody is killed for it.
-pub(crate) fn allocate_index<T: Copy>(
-    setup: &Setup<'_>,
-    value: T,
-    len: usize,
-) -> Result<Array<T>, CtrError> {
-    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-    check_index_memory(setup, bytes)?;
-    Array::new(value, len).map_err(|error| {
-        setup.refuse(
-            c"Cannot allocate the index",
-            error.into(),
-            format_args!("no memory for an index of {bytes} bytes"),
-        )
-    })
-}
-
-/// Refuses an index that would take more memory than the module may use for one target.
-pub(crate) fn check_index_memory(setup: &Setup<'_>, bytes: u64) -> Result<(), CtrError> {
-    // A value or, before kernel 7.3, a reference to it.
-    let mib: u32 = *Borrow::borrow(&crate::module_parameters::max_index_mib.value());
-    if bytes > u64::from(mib) << 20 {
-        return Err(setup.refuse(
-            c"Index is larger than max_index_mib",
-            EFBIG,
-            format_args!("the index takes {bytes} bytes, max_index_mib is {mib}"),
         ));
     }
     Ok(())

@@ -10,12 +10,12 @@
 use crate::{
     dm::{
         Args,
-        Array,
         Bio,
         CtrError,
         DeviceVisitor,
         Features,
         Mapped,
+        QueueLimits,
         Setup,
         StatusKind,
         StatusText,
@@ -23,10 +23,12 @@ use crate::{
         Unit, //
     },
     image::{
-        allocate_index,
-        check_index_memory,
         check_table_len,
         Source, //
+    },
+    index::{
+        check_target,
+        Index, //
     },
 };
 use core::{
@@ -64,13 +66,13 @@ use overlaybd_format::{
 pub(crate) struct Lsmt {
     /// The layers, lowest first.
     layers: KVec<Source>,
-    map: SegmentMap<Array<u32>>,
+    map: SegmentMap<Index<u32>>,
 }
 
 /// A layer that has been checked, and its segments.
 struct Loaded {
     layer: Layer,
-    segments: Array<Segment>,
+    segments: Index<Segment>,
 }
 
 impl Lsmt {
@@ -88,9 +90,9 @@ impl Lsmt {
         setup: &Setup<'_>,
         source: &Source,
         layer: &Layer,
-    ) -> Result<Array<Segment>, CtrError> {
+    ) -> Result<Index<Segment>, CtrError> {
         let entries = usize::try_from(layer.index_entries()).unwrap_or(usize::MAX);
-        let storage = allocate_index(setup, Segment::EMPTY, entries)?;
+        let storage = Index::new(setup, Segment::EMPTY, entries)?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut loader = IndexLoader::new(layer, storage).map_err(refuse)?;
         source.index(
@@ -112,7 +114,7 @@ impl Lsmt {
         for source in sources {
             let layer = Self::open_layer(setup, source)?;
             memory = memory.saturating_add(layer.index_len().get());
-            check_index_memory(setup, memory)?;
+            check_target(setup, memory)?;
             let segments = Self::load_index(setup, source, &layer)?;
             loaded.push(Loaded { layer, segments }, GFP_KERNEL)?;
         }
@@ -125,7 +127,7 @@ impl Lsmt {
         setup: &Setup<'_>,
         sources: &[Source],
         loaded: &[Loaded],
-    ) -> Result<SegmentMap<Array<u32>>, CtrError> {
+    ) -> Result<SegmentMap<Index<u32>>, CtrError> {
         let mut layers = KVec::with_capacity(loaded.len(), GFP_KERNEL)?;
         for layer in loaded {
             layers.push(&*layer.segments, GFP_KERNEL)?;
@@ -162,7 +164,7 @@ impl Lsmt {
             ));
         }
         let words = words_needed(count).unwrap_or(usize::MAX);
-        let words = allocate_index(setup, 0u32, words)?;
+        let words = Index::new(setup, 0u32, words)?;
         let mut builder =
             MapBuilder::new(count, last, words).map_err(|error| refuse(MergeError::Sink(error)))?;
         merge(&layers, &mut cursors, |segment| builder.push(segment)).map_err(refuse)?;
@@ -290,9 +292,17 @@ impl Target for Lsmt {
     }
 
     fn iterate_devices(&self, visitor: &mut DeviceVisitor<'_>) -> ControlFlow<()> {
+        // Device-mapper wants whole logical blocks, the largest of all layers'. What is left out is
+        // the end of a layer's trailer, which no bio reads.
+        let largest = Alignment::new(&self.layers).largest;
         for Source { device, len } in &self.layers {
-            visitor.visit(device, Sector::new(0), len.sectors_needed())?;
+            let len = Bytes::new(largest.floor(len.get()));
+            visitor.visit(device, Sector::new(0), len.whole_sectors())?;
         }
         ControlFlow::Continue(())
+    }
+
+    fn io_hints(&self, limits: &mut QueueLimits<'_>) {
+        limits.clear_geometry();
     }
 }

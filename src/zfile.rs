@@ -11,7 +11,6 @@ use crate::{
         crc32c,
         errno,
         Args,
-        Array,
         Bio,
         BlockCache,
         BufferPool,
@@ -37,10 +36,10 @@ use crate::{
         ZstdTaken, //
     },
     image::{
-        allocate_index,
         check_table_len,
         Source, //
     },
+    index::Index,
 };
 use core::{
     borrow::Borrow,
@@ -99,7 +98,7 @@ const LARGEST_UNCACHED: u32 = 4096;
 /// A ZFile on a lower device.
 pub(crate) struct Zfile {
     source: Source,
-    table: JumpTable<Array<Group>>,
+    table: JumpTable<Index<Group>>,
     buffers: Arc<BufferPool>,
     /// The unit that the lower device is read in.
     unit: Unit,
@@ -148,10 +147,11 @@ pub(crate) struct Request {
     read_from: CompressedOffset,
     /// The number of blocks to decompress.
     blocks: u32,
-    /// Where to keep the block, if it is one and only a part of it is asked for.
-    claim: Option<Claim>,
     /// What decompressing would otherwise wait for.
     zstd: Option<ZstdTaken>,
+    /// Where to keep the block, if it is one and only a part of it is asked for. Dropping or handing
+    /// in a claim ends bios, so it goes when nothing else is held that other reads wait for.
+    claim: Option<Claim>,
 }
 
 /// What has to be read of the lower device for a bio.
@@ -238,8 +238,8 @@ impl Zfile {
         setup: &Setup<'_>,
         source: &Source,
         layout: Layout,
-    ) -> Result<JumpTable<Array<Group>>, CtrError> {
-        let groups = allocate_index(setup, Group::EMPTY, groups_needed(layout.block_count()))?;
+    ) -> Result<JumpTable<Index<Group>>, CtrError> {
+        let groups = Index::new(setup, Group::EMPTY, groups_needed(layout.block_count()))?;
         let refuse = |fault| source.malformed(setup, &fault);
         let mut builder = JumpTableBuilder::new(layout, groups, crc32c).map_err(refuse)?;
         source.index(
@@ -297,8 +297,8 @@ impl Zfile {
             start,
             read_from: CompressedOffset::new(from),
             blocks: last.get().checked_sub(first.get())?.checked_add(1)?,
-            claim: None,
             zstd: None,
+            claim: None,
         };
         Some((extent, request))
     }
@@ -356,10 +356,10 @@ impl Zfile {
         })
     }
 
-    /// Decompresses the blocks of a bio into its memory.
+    /// Decompresses the blocks of a bio into its memory, and into that of the claim, if there is one.
     fn decode_all(
         &self,
-        mut request: Request,
+        request: &mut Request,
         read: &[u8],
         scratch: &mut [u8],
         out: &mut Segments<'_>,
@@ -374,15 +374,14 @@ impl Zfile {
         // Only the first block may be needed from the middle on.
         let (_, mut skip) = layout.block_size().of(request.start).ok_or(Damaged)?;
         for (block, stored) in self.table.blocks(first, last) {
-            let stored = self.stored(&request, stored, read).ok_or(Damaged)?;
+            let stored = self.stored(request, stored, read).ok_or(Damaged)?;
             let len = layout.block_len(block).ok_or(Damaged)?;
-            if let Some(mut claim) = request.claim.take() {
+            if let Some(claim) = &mut request.claim {
                 let (content, behind) = claim.memory().split_at_mut_checked(len).ok_or(Damaged)?;
                 self.decode(block, stored, content, codec)?;
                 // What is behind the end of the content is zeros.
                 behind.fill(0);
                 out.write(claim.memory().get(skip..).ok_or(Damaged)?);
-                claim.hand_in();
                 return Ok(());
             }
             let end = len.min(skip.saturating_add(out.remaining()));
@@ -568,6 +567,7 @@ impl Target for Zfile {
         limits.set_logical_block_size(SECTOR_SIZE as u32);
         limits.set_physical_block_size(self.table.layout().block_size().get());
         limits.set_any_length();
+        limits.clear_geometry();
         limits.set_io_opt(MAX_IO_SECTORS * SECTOR_SIZE as u32);
     }
 }
@@ -606,11 +606,17 @@ impl ReadThrough for Zfile {
         out: &mut Segments<'_>,
     ) -> Result<(), Damaged> {
         match &self.codec {
-            Codec::Lz4 => self.decode_all(request, read, scratch, out, &mut Lz4),
+            Codec::Lz4 => self.decode_all(&mut request, read, scratch, out, &mut Lz4),
             Codec::Zstd(contexts) => {
                 let mut zstd = request.zstd.take().unwrap_or_else(|| contexts.take());
-                self.decode_all(request, read, scratch, out, &mut zstd)
+                self.decode_all(&mut request, read, scratch, out, &mut zstd)
             }
+        }?;
+        // The workspace is back in its pool: other bios end here, and their owners may do work of any
+        // kind in here.
+        if let Some(claim) = request.claim {
+            claim.hand_in();
         }
+        Ok(())
     }
 }
