@@ -67,10 +67,11 @@ kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages-build
 kernels: kernel-plain kernel-debug
 
 # The binaries that VM cases run. Linked statically: the debugging kernel takes three times as long to
-# start a program that has libraries to load. --target keeps the flag from procedural macros.
+# start a program that has libraries to load, and the guest has no loader where clang is told one is.
+# --target keeps the flags from procedural macros.
 .PHONY: tools
 tools: packages-build
-	@RUSTFLAGS=-Ctarget-feature=+crt-static $(with) cargo build --quiet --release --package overlaybd-tools \
+	@RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static" $(with) cargo build --quiet --release --package overlaybd-tools \
 		--target x86_64-unknown-linux-gnu
 
 # --- running --------------------------------------------------------------------------------------

@@ -54,6 +54,18 @@ refused "Segments are not aligned to the device's logical blocks" EINVAL \
 	"0 $(($(stat -c %s "$CASE_TMP/odd/content") / 512 / 8 * 8)) lsmt_target$pairs" \
 	"does not fit logical blocks of 4096 bytes"
 
+note "a layer whose length is no multiple of a block, all of whose segments are"
+# The same layer as it was committed, in a ZFile, says what it holds.
+stack_of committed 32768 lsmt/fs3_lz4_4k.zlsmt
+committed_sha256=$(blkcheck hash /dev/mapper/committed)
+sealed=lsmt/fs3_sealed.lsmt
+about layers $sealed
+expect_eq "what is left of the last block" "$((of_payload_bytes % 4096 > 0))" 1
+cp "$IMAGES/$sealed" "$CASE_TMP/sealed"
+loop4k "$CASE_TMP/sealed"
+dm_create sealed "0 32768 lsmt_target $loop $of_payload_bytes" -r
+holds /dev/mapper/sealed "$committed_sha256"
+
 note "the same layers in ZFiles, which have sectors"
 mkdir "$CASE_TMP/z"
 pairs=

@@ -17,6 +17,10 @@ const USAGE: &str = "usage:
   mkimage zfile FILE --bytes N|--zeros N|--content FILE [--seed N] [--block-size N] [--zstd]
       [--no-verify] [--no-digest] [--overwrite-header]
       a ZFile of that content, of zeros, or of made-up content, which FILE.content then holds
+  mkimage nested FILE --levels N --bytes N [options as above]
+      a ZFile of a ZFile of ... of content that compresses well at every level and differs from
+      block to block, which FILE.content then holds; prints 'SECTORS ZFILE-BYTES' for each level, the
+      outermost first
   mkimage claim FILE --blocks N [--block-size N]
       a ZFile that says it has so many blocks, and has none; a sparse file
   mkimage layer FILE --extents N
@@ -45,6 +49,7 @@ fn main() {
                 "seed",
                 "block-size",
                 "layers",
+                "levels",
                 "unit",
                 "extents",
                 "zeros",
@@ -59,6 +64,7 @@ fn main() {
         let path = args.word("the path")?;
         match command.as_str() {
             "zfile" => zfile(&path, &args),
+            "nested" => nested(&path, &args),
             "claim" => claim(&path, &args),
             "layer" => layer(&path, &args),
             "stack" => stack(Path::new(&path), &args),
@@ -109,6 +115,30 @@ fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     write(format!("{path}.content"), &content)
+}
+
+fn nested(path: &str, args: &Args) -> Result<(), Failure> {
+    let levels: usize = args.get("levels")?.ok_or("--levels is missing")?;
+    let len: usize = args.get("bytes")?.ok_or("--bytes is missing")?;
+    let block_size: usize = args.get("block-size")?.unwrap_or(4096);
+    let content: Vec<u8> = (0..len)
+        .map(|at| (at / block_size).to_le_bytes()[at % size_of::<usize>()])
+        .collect();
+    write(format!("{path}.content"), &content)?;
+    let writer = zfile_writer(args)?;
+    let mut inner = content;
+    let mut lines = Vec::new();
+    for _ in 0..levels {
+        let outer = writer.write(&inner);
+        lines.push(format!("{} {}", inner.len() as u64 / SECTOR, outer.len()));
+        inner = outer;
+        // The device below holds whole sectors.
+        inner.resize(inner.len().next_multiple_of(SECTOR as usize), 0);
+    }
+    for line in lines.iter().rev() {
+        println!("{line}");
+    }
+    write(path, &inner)
 }
 
 /// The writer that the options ask for.
