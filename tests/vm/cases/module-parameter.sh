@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# max_index_mib bounds the memory of indexes: a table that needs more is refused by name, and so is one
-# that needs more than there is.
+# max_index_mib bounds the memory of a target's indexes, max_total_index_mib that of all targets' together:
+# a table that needs more is refused by name, and so is one that needs more than there is.
 #
 # timeout: 240
 # module: none
@@ -55,7 +55,25 @@ claim="0 8 zfile_target $loop $(stat -c %s "$CASE_TMP/claim")"
 refused "Index is larger than max_index_mib" EFBIG "$claim" "max_index_mib is 256"
 expect_ok rmmod dm_overlaybd
 
+note "a quarter of the machine's memory, for all targets"
 expect_ok insmod $module max_index_mib=4096
+refused "Indexes are larger than max_total_index_mib" ENOMEM "$claim" "the index takes 2250000000 bytes, other indexes 0"
+expect_ok rmmod dm_overlaybd
+
+note "a MiB is room for an index, not for two; merging takes those of the layers as well"
+expect_ok insmod $module max_total_index_mib=1
+mkimage layer "$CASE_TMP/half" --extents 24000
+loop_of "$CASE_TMP/half"
+half="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/half")"
+dm_create s "$half" -r
+refused "Indexes are larger than max_total_index_mib" ENOMEM "$half" "other indexes 768000, together they may take 1048576"
+dm_remove s
+dm_create s "$half" -r
+dm_remove s
+refused "Indexes are larger than max_total_index_mib" ENOMEM "$big"
+expect_ok rmmod dm_overlaybd
+
+expect_ok insmod $module max_index_mib=4096 max_total_index_mib=4096
 refused "Cannot allocate the index" ENOMEM "$claim" "no memory for an index of 2250000000 bytes"
 expect_ok rmmod dm_overlaybd
 expect_fail insmod $module max_index_mib=many
