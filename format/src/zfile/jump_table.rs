@@ -586,6 +586,121 @@ mod tests {
         assert!(build(layout, &bytes(&[100, 100, 90])).is_ok());
     }
 
+    /// As [`build`], with one entry at a time, so that no group is ever taken at once.
+    fn build_one_by_one(layout: Layout, index: &[u8]) -> Result<JumpTable<Vec<Group>>, OpenError> {
+        let memory = vec![Group::EMPTY; groups_needed(layout.block_count())];
+        let mut builder = JumpTableBuilder::new(layout, memory, crc32c)?;
+        for entry in index.chunks(ENTRY) {
+            builder.push(entry)?;
+        }
+        builder.finish()
+    }
+
+    /// Every place in the first group, in the last whole one and in the rest of a table of 150.
+    fn places() -> impl Iterator<Item = u32> {
+        (0..150).filter(|place| *place < 64 || *place >= 126 || *place == 100)
+    }
+
+    #[test]
+    fn one_wrong_entry_among_whole_groups() {
+        for (verify, min) in [(false, 1), (true, 5)] {
+            let layout = layout(150 * 4096, 4096, verify, 1 << 20, None);
+            for place in places() {
+                // Half of 2^32 more than once makes a sum that looks right.
+                for bad in [0, min - 1, 4613, 65_536, 1 << 31, u32::MAX] {
+                    let mut lens = [100; 150];
+                    lens[place as usize] = bad;
+                    let error = OpenError::IndexEntry {
+                        block: BlockIndex::new(place),
+                        len: bad,
+                        min,
+                        max: 4612,
+                    };
+                    let index = bytes(&lens);
+                    assert_eq!(build(layout, &index).unwrap_err(), error);
+                    assert_eq!(build_one_by_one(layout, &index).unwrap_err(), error);
+                    // The first wrong entry is the one that is told, whatever follows.
+                    lens[place as usize..].fill(bad);
+                    assert_eq!(build(layout, &bytes(&lens)).unwrap_err(), error);
+                }
+                for good in [min, 4612] {
+                    let mut lens = [100; 150];
+                    lens[place as usize] = good;
+                    let table = build(layout, &bytes(&lens)).unwrap();
+                    assert_eq!(table.stored(BlockIndex::new(place)).unwrap().len, good);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_groups_that_reach_past_the_index() {
+        for place in places() {
+            // The last byte of the block at `place` is one too far.
+            let end = 512 + 100 * (u64::from(place) + 1);
+            let index_offset = end - 1;
+            let layout = layout(150 * 4096, 4096, false, index_offset, None);
+            let error = OpenError::BlocksPastIndex {
+                block: BlockIndex::new(place),
+                end,
+                index_offset,
+            };
+            let index = bytes(&[100; 150]);
+            assert_eq!(build(layout, &index).unwrap_err(), error);
+            assert_eq!(build_one_by_one(layout, &index).unwrap_err(), error);
+            // One byte less, in the first block or in this one, and only what follows is too far.
+            for short in [0, place as usize] {
+                let mut lens = [100; 150];
+                lens[short] = 99;
+                let found = build(layout, &bytes(&lens));
+                if place == 149 {
+                    assert!(found.is_ok());
+                } else {
+                    assert_eq!(
+                        found.unwrap_err(),
+                        OpenError::BlocksPastIndex {
+                            block: BlockIndex::new(place + 1),
+                            end: end + 99,
+                            index_offset
+                        }
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_groups_of_surplus_entries() {
+        for count in [1, 63, 64, 65, 127, 128, 129, 150] {
+            let layout = layout(u64::from(count) * 4096, 4096, false, 1 << 20, None);
+            for surplus in [1, 63, 64, 65, 128] {
+                let index = bytes(&vec![100; (count + surplus) as usize]);
+                let error = OpenError::IndexSurplus { expected: count };
+                assert_eq!(build(layout, &index).unwrap_err(), error);
+                assert_eq!(build_one_by_one(layout, &index).unwrap_err(), error);
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_that_begins_in_the_middle_of_a_piece() {
+        let lens = lens(300);
+        let index = bytes(&lens);
+        let layout = layout_of(&lens, None);
+        let wanted = build_one_by_one(layout, &index).unwrap();
+        for cut in 0..=index.len() {
+            let memory = vec![Group::EMPTY; groups_needed(300)];
+            let mut builder = JumpTableBuilder::new(layout, memory, crc32c).unwrap();
+            let (one, other) = index.split_at(cut);
+            builder.push(one).unwrap();
+            builder.push(other).unwrap();
+            let table = builder.finish().unwrap();
+            for block in (0..300).map(BlockIndex::new) {
+                assert_eq!(table.stored(block), wanted.stored(block));
+            }
+        }
+    }
+
     #[test]
     fn index_crc() {
         let lens = lens(70);

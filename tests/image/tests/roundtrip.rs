@@ -159,6 +159,53 @@ proptest! {
         }
     }
 
+    /// Whole groups of entries are taken at once where they can be: what comes out, or what is told
+    /// to be wrong, is the same as with one entry at a time.
+    #[test]
+    fn an_index_of_anything_in_any_pieces(
+        blocks in 1usize..400,
+        writer in writer(),
+        wrong in vec((any::<Index>(), any::<Index>()), 0..3),
+        surplus in prop_oneof![3 => Just(0isize), 1 => -70isize..70],
+        room in prop_oneof![2 => Just(usize::MAX), 1 => 0usize..5000],
+        cuts in vec(1usize..700, 1..20),
+    ) {
+        let file = writer.block_size(512).write(&vec![0; blocks * 512]);
+        let layout = *ZfileReader::open(file.clone()).unwrap().layout();
+        let start = layout.index_offset().get() as usize;
+        let mut lens: Vec<u32> = file[start..start + layout.index_len().get() as usize]
+            .chunks(4)
+            .map(|entry| u32::from_le_bytes(entry.try_into().unwrap()))
+            .collect();
+        let (min, max) = (layout.min_stored_len(), layout.max_stored_len());
+        let values = [min, max, min - 1, max + 1, 1 << 16, 1 << 31, u32::MAX];
+        for (at, value) in wrong {
+            let at = at.index(lens.len());
+            lens[at] = values[value.index(values.len())];
+        }
+        lens.resize(lens.len().saturating_add_signed(surplus), min);
+        let index: Vec<u8> = lens.iter().flat_map(|len| len.to_le_bytes()).collect();
+        let take = |pieces: &mut dyn Iterator<Item = usize>| {
+            let memory = vec![overlaybd_format::zfile::Group::EMPTY; 1000];
+            let mut builder = JumpTableBuilder::new(layout, memory, crc32c)?;
+            let mut rest = index.as_slice();
+            while !rest.is_empty() {
+                let piece = pieces.next().unwrap_or(room).min(rest.len()).max(1);
+                let (piece, behind) = rest.split_at(piece);
+                builder.push(piece)?;
+                rest = behind;
+            }
+            let table = builder.finish()?;
+            let blocks = (0..layout.block_count()).map(BlockIndex::new);
+            Ok::<Vec<_>, overlaybd_format::zfile::OpenError>(
+                blocks.map(|block| table.stored(block)).collect(),
+            )
+        };
+        let wanted = take(&mut std::iter::repeat(4));
+        prop_assert_eq!(&take(&mut std::iter::empty()), &wanted);
+        prop_assert_eq!(&take(&mut cuts.into_iter()), &wanted);
+    }
+
     /// A damaged file is refused or read as it says, but never crashes the reader.
     #[test]
     fn any_byte_of_a_zfile_may_be_wrong(
