@@ -2,17 +2,27 @@
 
 //! Generated images, read on the host. The case `generated` reads them in the virtual machine, and
 //! `genrun host` more of them here.
+//!
+//! One run has a fixed seed, so that what it reads changes only with the generator. The other one
+//! chooses a seed each time and prints it; it is repeated by giving the seed in the environment:
+//! `OVERLAYBD_SEED=N make test-host TEST=any_seed`. A failure names the seed and the number of the
+//! image, and `genrun show DIR --seed N --first NUMBER` writes that image to a folder.
 
 use overlaybd_image::generate::{check, Image, Verdict};
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Range;
 
-#[test]
-fn what_was_generated_is_what_is_read() {
-    let mut kinds = BTreeMap::new();
-    for number in 0..1000 {
-        let image = Image::new(1, number);
+/// How many images there are of each kind, by whether they are stacks and what becomes of them.
+type Kinds = BTreeMap<(bool, &'static str), u64>;
+
+/// Reads the images of these numbers.
+fn read(seed: u64, numbers: Range<u64>) -> Kinds {
+    let mut kinds = Kinds::new();
+    for number in numbers {
+        let image = Image::new(seed, number);
         if let Err(what) = check(&image) {
-            panic!("seed 1, number {number}: {what}\n{image}");
+            panic!("seed {seed}, number {number}: {what}\n{image}");
         }
         let kind = match &image.verdict {
             Verdict::Refused(_) => "refused",
@@ -21,16 +31,62 @@ fn what_was_generated_is_what_is_read() {
         };
         *kinds.entry((image.stacked, kind)).or_insert(0) += 1;
     }
-    // Of everything there is enough to speak of.
+    kinds
+}
+
+/// Of everything there is enough to speak of.
+fn enough(kinds: &Kinds, least: u64) {
     for stacked in [false, true] {
         for kind in ["refused", "reads", "reads in part"] {
             let count = kinds.get(&(stacked, kind)).copied().unwrap_or(0);
             assert!(
-                count >= 50,
+                count >= least,
                 "{count} images, stacked: {stacked}, {kind}: {kinds:?}"
             );
         }
     }
+}
+
+#[test]
+fn what_was_generated_is_what_is_read() {
+    enough(&read(1, 0..1000), 50);
+}
+
+/// 20,000 images of a seed that is another one each time, or of `OVERLAYBD_SEED`.
+#[test]
+fn what_any_seed_generates_is_what_is_read() {
+    const IMAGES: u64 = 20_000;
+    let seed = match std::env::var("OVERLAYBD_SEED") {
+        Ok(text) => text.parse().expect("OVERLAYBD_SEED is a number"),
+        Err(_) => fastrand::u64(..),
+    };
+    // Past the test harness, which shows what is printed only if the test fails, and not at all if
+    // the process ends in another way.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{IMAGES} generated images: OVERLAYBD_SEED={seed}"
+    );
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let each = IMAGES.div_ceil(threads);
+    let kinds = std::thread::scope(|scope| {
+        let run = |thread| {
+            let numbers = thread * each..IMAGES.min((thread + 1) * each);
+            scope.spawn(move || read(seed, numbers))
+        };
+        let threads: Vec<_> = (0..threads).map(run).collect();
+        let mut kinds = Kinds::new();
+        for thread in threads {
+            let read = thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            for (kind, count) in read {
+                *kinds.entry(kind).or_insert(0) += count;
+            }
+        }
+        kinds
+    });
+    assert_eq!(kinds.values().sum::<u64>(), IMAGES);
+    enough(&kinds, 1000);
 }
 
 #[test]
