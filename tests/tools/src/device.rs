@@ -16,7 +16,28 @@ use std::{
 /// How much is read at once when all is read in order, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// Something to read from.
+/// Something to read from, as the programs read devices.
+pub trait Source {
+    /// Its length in bytes.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops what is cached of it.
+    fn drop_cache(&self);
+
+    /// One `preadv2`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, nowait: bool) -> io::Result<usize>;
+}
+
+/// A device or file.
 pub struct Device {
     file: File,
     path: PathBuf,
@@ -44,36 +65,10 @@ impl Device {
         })
     }
 
-    /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Drops what is cached of it.
-    pub fn drop_cache(&self) {
-        sys::drop_cache(&self.file);
-    }
-
-    /// One `preadv2`.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel reports.
-    pub fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, nowait: bool) -> io::Result<usize> {
-        sys::preadv(&self.file, slices, at, nowait)
     }
 
     /// Reads `bytes` bytes from `at` on, in order and in large pieces, and hands them to `take`
@@ -115,5 +110,19 @@ impl Device {
             at += n as u64;
         }
         Ok(())
+    }
+}
+
+impl Source for Device {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn drop_cache(&self) {
+        sys::drop_cache(&self.file);
+    }
+
+    fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, nowait: bool) -> io::Result<usize> {
+        sys::preadv(&self.file, slices, at, nowait)
     }
 }

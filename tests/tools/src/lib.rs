@@ -8,7 +8,8 @@
 //! | [`sys`] | the system calls std does not offer; the only unsafe code |
 //! | [`device`] | a block device (or file) opened for direct or buffered reads |
 //! | [`reference`] | what a device should hold |
-//! | [`reads`] | random reads in every shape, compared with a reference |
+//! | [`judge`] | what a read may leave in memory, and how it may end |
+//! | [`reads`] | reads in order and random reads in every shape, compared with a reference |
 //! | [`dm`] | device-mapper's ioctls |
 //! | [`verity`] | the hash tree dm-verity wants |
 //! | [`args`] | the command line |
@@ -21,6 +22,7 @@
 pub mod args;
 pub mod device;
 pub mod dm;
+pub mod judge;
 pub mod reads;
 pub mod reference;
 pub mod sys;

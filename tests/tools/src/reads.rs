@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random reads of a device in every shape user space can give them, compared with a reference.
+//! Reads of a device, compared with a reference: all of it in order, and at random in every shape
+//! user space can give them.
 //!
 //! Direct reads begin and end at any sector, land at any multiple of 512 bytes in a page, in one
 //! piece or in several, in huge pages or in small ones: so the bios have segments that begin and
-//! end anywhere and are several pages long. Buffered reads begin and end at any byte. Memory is
-//! filled with a pattern before each read, and the memory around what is read must keep it.
+//! end anywhere and are several pages long. Buffered reads begin and end at any byte. What a read may
+//! leave in memory, whether it succeeds or not, is the affair of [`judge`](crate::judge).
 
 use crate::{
-    device::Device,
-    reference::{Holes, Reference},
-    sys::{errno_name, Buffer},
+    device::{Device, Source},
+    judge::{Content, Ended, Pattern, Target, Wanted},
+    reference::Holes,
+    sys::Buffer,
     Context, Failure, SECTOR,
 };
 use std::{
@@ -79,10 +81,10 @@ enum Way {
 }
 
 /// Reads one device at random places.
-pub struct Reader<'a> {
-    direct: Device,
-    buffered: Device,
-    reference: &'a Reference,
+pub struct Reader<'a, S, C> {
+    direct: S,
+    buffered: S,
+    reference: &'a C,
     plan: &'a Plan,
     rng: fastrand::Rng,
     huge: Buffer,
@@ -93,24 +95,90 @@ pub struct Reader<'a> {
 /// Bytes around what is read that are looked at too.
 const MARGIN: usize = 1024;
 
-impl<'a> Reader<'a> {
+/// Reads in order are made to the beginning of a page.
+const PAGE: usize = 4096;
+
+/// Reads all units of `unit` bytes in order, directly: those that touch a hole must fail. Says how
+/// many were read, and how many failed.
+///
+/// # Errors
+///
+/// The first read that is not as it should be.
+pub fn sweep(
+    device: &impl Source,
+    content: &impl Content,
+    holes: &Holes,
+    unit: u64,
+) -> Result<(u64, u64), Failure> {
+    if device.len() != content.len() {
+        return Err(format!(
+            "the device has {} bytes, the reference {}",
+            device.len(),
+            content.len()
+        ));
+    }
+    let mut memory = Buffer::new(unit as usize + 2 * PAGE, false);
+    let (mut good, mut bad) = (0, 0);
+    let mut at = 0;
+    while at < device.len() {
+        let len = unit.min(device.len() - at) as usize;
+        let place = MARGIN..MARGIN + len;
+        let memory = &mut memory[PAGE - MARGIN..PAGE + len + MARGIN];
+        let pattern = Pattern::new(at / unit);
+        pattern.fill(memory);
+        let outcome = device.read(
+            &mut [IoSliceMut::new(&mut memory[place.clone()])],
+            at,
+            false,
+        );
+        let wanted = match holes.first(at, len as u64) {
+            Some(unreadable) => Wanted::Failure { unreadable },
+            None => Wanted::Success,
+        };
+        let target = Target {
+            memory,
+            places: &[place],
+            pattern,
+            at,
+            cached: false,
+        };
+        let ended = target
+            .judge(&outcome, wanted, content)
+            .map_err(|failure| format!("reading {len} bytes at {at}: {failure}"))?;
+        match ended {
+            Ended::Well => good += 1,
+            Ended::Badly => bad += 1,
+        }
+        at += len as u64;
+    }
+    Ok((good, bad))
+}
+
+impl<'a, C: Content> Reader<'a, Device, C> {
     /// A reader of the device at `path`. What it does depends on the seed alone.
     ///
     /// # Errors
     ///
     /// If the device cannot be opened or is shorter than the reference.
-    pub fn new(
-        path: &Path,
-        reference: &'a Reference,
+    pub fn new(path: &Path, reference: &'a C, plan: &'a Plan, seed: u64) -> Result<Self, Failure> {
+        let direct = Device::open(path, true)?;
+        let buffered = Device::open(path, false)?;
+        Self::of(direct, buffered, reference, plan, seed).context(path.display())
+    }
+}
+
+impl<'a, S: Source, C: Content> Reader<'a, S, C> {
+    /// A reader of a device that is opened twice.
+    fn of(
+        direct: S,
+        buffered: S,
+        reference: &'a C,
         plan: &'a Plan,
         seed: u64,
     ) -> Result<Self, Failure> {
-        let direct = Device::open(path, true)?;
-        let buffered = Device::open(path, false)?;
         if direct.len() < plan.device_offset + reference.len() {
             return Err(format!(
-                "{} has {} bytes, the reference ends at {}",
-                path.display(),
+                "the device has {} bytes, the reference ends at {}",
                 direct.len(),
                 plan.device_offset + reference.len()
             ));
@@ -218,7 +286,7 @@ impl<'a> Reader<'a> {
             places.push(start..next);
         }
         let huge = self.rng.bool();
-        let pattern = self.rng.u8(..);
+        let pattern = Pattern::new(self.rng.u64(..));
         let what = format!(
             "{way:?} read of {len} bytes at {at} into {} pieces ({places:?}, huge pages: {huge})",
             places.len()
@@ -236,7 +304,7 @@ impl<'a> Reader<'a> {
         len: usize,
         places: &[Range<usize>],
         huge: bool,
-        pattern: u8,
+        pattern: Pattern,
     ) -> Result<(), Failure> {
         let memory = if huge {
             &mut self.huge
@@ -244,59 +312,77 @@ impl<'a> Reader<'a> {
             &mut self.small
         };
         let end = places.last().map_or(0, |place| place.end) + MARGIN;
-        memory[..end].fill(pattern);
+        let memory = &mut memory[..end];
         let device = match way {
             Way::Buffered => &self.buffered,
             _ => &self.direct,
         };
         let from = self.plan.device_offset + at;
-        let mut result = read_into(device, memory, places, from, way == Way::DirectNowait);
-        if way == Way::DirectNowait {
-            match &result {
-                Ok(n) if *n == len => self.done.nowait_answered += 1,
-                Err(error) if !again(error) => {}
-                _ => {
+        let mut read = |nowait| {
+            pattern.fill(memory);
+            let outcome = read_into(device, memory, places, from, nowait);
+            let target = Target {
+                memory,
+                places,
+                pattern,
+                at,
+                cached: way == Way::Buffered,
+            };
+            // A read that would have had to wait is made again: what it left is looked at now.
+            if nowait && refused(&outcome, len) {
+                return target.leftovers(self.reference).map(|()| None);
+            }
+            let wanted = self.plan.wanted(way, at, len as u64);
+            target.judge(&outcome, wanted, self.reference).map(Some)
+        };
+        let ended = if way == Way::DirectNowait {
+            match read(true)? {
+                Some(ended) => {
+                    self.done.nowait_answered += u64::from(ended == Ended::Well);
+                    Some(ended)
+                }
+                None => {
                     self.done.nowait_refused += 1;
-                    memory[..end].fill(pattern);
-                    result = read_into(device, memory, places, from, false);
+                    read(false)?
                 }
             }
+        } else {
+            read(false)?
+        };
+        match ended {
+            Some(Ended::Well) => self.done.bytes += len as u64,
+            _ => self.done.failed += 1,
         }
-        let must_fail = self.plan.holes.touch(at, len as u64);
-        let may_fail = must_fail || self.plan.allow_eio;
-        match result {
-            Err(error) if may_fail && error.raw_os_error() == Some(libc::EIO) => {
-                self.done.failed += 1;
-                return Ok(());
-            }
-            Err(error) => return Err(format!("{} ({error})", errno_name(&error))),
-            Ok(_) if must_fail => return Err("it succeeded and should have failed".into()),
-            Ok(n) if n != len => return Err(format!("only {n} bytes were read")),
-            Ok(_) => {}
-        }
-        let mut offset = at;
-        let mut untouched = 0;
-        for place in places {
-            guard(memory, untouched..place.start, pattern)?;
-            self.reference.compare(offset, &memory[place.clone()])?;
-            offset += place.len() as u64;
-            untouched = place.end;
-        }
-        guard(memory, untouched..end, pattern)?;
-        self.done.bytes += len as u64;
         Ok(())
     }
 }
 
-/// Whether a read with `RWF_NOWAIT` may end like this: it would have had to wait, or the device does
-/// not offer it.
-fn again(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP))
+impl Plan {
+    /// How a read may end.
+    fn wanted(&self, way: Way, at: u64, len: u64) -> Wanted {
+        match self.holes.first(at, len) {
+            Some(unreadable) => Wanted::Failure { unreadable },
+            None if self.allow_eio => Wanted::Either,
+            // Which other bytes it gives up together with those that cannot be read is the page
+            // cache's affair.
+            None if way == Way::Buffered && !self.holes.is_empty() => Wanted::Either,
+            None => Wanted::Success,
+        }
+    }
+}
+
+/// Whether a read of `len` bytes with `RWF_NOWAIT` has to be made again without: it would have had to
+/// wait, for some of the bytes or for all, or the device does not offer it.
+fn refused(outcome: &io::Result<usize>, len: usize) -> bool {
+    match outcome {
+        Ok(n) => *n < len,
+        Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)),
+    }
 }
 
 /// Reads into `places` of `memory`, which are in order and do not overlap.
 fn read_into(
-    device: &Device,
+    device: &impl Source,
     memory: &mut [u8],
     places: &[Range<usize>],
     at: u64,
@@ -313,16 +399,4 @@ fn read_into(
         taken = place.end;
     }
     device.read(&mut slices, at, nowait)
-}
-
-/// The memory at `place` must hold nothing but `pattern`.
-fn guard(memory: &[u8], place: Range<usize>, pattern: u8) -> Result<(), Failure> {
-    let start = place.start;
-    match memory[place].iter().position(|&byte| byte != pattern) {
-        None => Ok(()),
-        Some(at) => Err(format!(
-            "memory outside of the read was written, at {}",
-            start + at
-        )),
-    }
 }

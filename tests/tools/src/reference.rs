@@ -2,7 +2,7 @@
 
 //! What a device should hold: a file's bytes, and zeros up to the end of its last sector.
 
-use crate::{Context, Failure, SECTOR};
+use crate::{judge::Content, Context, Failure, SECTOR};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::Path};
 
 /// The bytes a device should hold. They are read when they are compared: most are never looked at.
@@ -33,49 +33,14 @@ impl Reference {
             bytes: bytes.unwrap_or(available),
         })
     }
+}
 
-    /// How many bytes there are, a whole number of sectors.
-    #[must_use]
-    pub fn len(&self) -> u64 {
+impl Content for Reference {
+    /// A whole number of sectors.
+    fn len(&self) -> u64 {
         self.bytes.next_multiple_of(SECTOR)
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// Compares what was read from `at` on.
-    ///
-    /// # Errors
-    ///
-    /// The first byte that differs.
-    pub fn compare(&self, at: u64, read: &[u8]) -> Result<(), Failure> {
-        let mut place = [0; 65536];
-        let mut from = at;
-        for piece in read.chunks(place.len()) {
-            let want = &mut place[..piece.len()];
-            self.bytes_at(from, want)?;
-            if want != piece {
-                let different = |(read, want): (&u8, &u8)| read != want;
-                let pairs = || piece.iter().zip(&*want);
-                let first = pairs().position(different).unwrap_or(0);
-                return Err(format!(
-                    "byte {} is {:#04x}, should be {:#04x} ({} bytes of the {} from {from} on differ)",
-                    from + first as u64,
-                    piece[first],
-                    want[first],
-                    pairs().filter(|&pair| different(pair)).count(),
-                    piece.len()
-                ));
-            }
-            from += piece.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// The bytes from `at` on.
     fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure> {
         if at + out.len() as u64 > self.len() {
             return Err(format!("{} bytes at {at} are beyond the end", out.len()));
@@ -110,12 +75,14 @@ impl Holes {
         Ok(())
     }
 
-    /// Whether any byte of `len` bytes at `at` is in one of them.
+    /// The first byte of `len` bytes at `at` that is in one of them.
     #[must_use]
-    pub fn touch(&self, at: u64, len: u64) -> bool {
-        self.0
+    pub fn first(&self, at: u64, len: u64) -> Option<u64> {
+        let touched = self
+            .0
             .iter()
-            .any(|hole| at < hole.end && hole.start < at + len)
+            .filter(|hole| at < hole.end && hole.start < at + len && !hole.is_empty());
+        touched.map(|hole| hole.start.max(at)).min()
     }
 
     /// Whether there are none.

@@ -2,7 +2,10 @@
 
 //! The hash tree that dm-verity wants: SHA-256, no salt, 4096-byte blocks, no superblock.
 
-use crate::{device::Device, Failure};
+use crate::{
+    device::{Device, Source},
+    Failure,
+};
 use sha2::{Digest, Sha256};
 
 /// Size of data and hash blocks in bytes.

@@ -7,8 +7,9 @@
 
 use overlaybd_tools::{
     args::{self, Args},
-    device::Device,
-    reads::{Done, Plan, Reader},
+    device::{Device, Source},
+    judge::Content,
+    reads::{self, Done, Plan, Reader},
     reference::{Holes, Reference},
     sys::{self, Buffer, RangeIoctl},
     verity, Context, Failure, SECTOR,
@@ -27,9 +28,11 @@ const USAGE: &str = "usage:
   blkcheck compare DEVICE REFERENCE [--reads N] [--threads N] [--seed N] [--max-bytes N]
       [--max-pieces N] [--unit BYTES] [--until FILE] [--ready FILE] [--direct-only] [--bad OFFSET+BYTES]...
       [--device-offset BYTES] [--reference-offset BYTES] [--bytes BYTES] [--allow-eio]
-      random reads, compared with the file; those that touch a --bad range must fail with EIO
+      random reads, compared with the file; those that touch a --bad range must fail with EIO, and
+      leave nothing in memory that is not right; buffered ones near it may fail too
   blkcheck sweep DEVICE REFERENCE [--unit BYTES] [--bad OFFSET+BYTES]...
-      reads all units in order: EIO where it is bad, the right bytes elsewhere
+      reads all units in order: EIO where it is bad, the right bytes elsewhere, and nothing in
+      memory that is not right
   blkcheck modify DEVICE
       tries to write, discard, zero and flush, and prints what came of it
   blkcheck verity DEVICE HASHFILE
@@ -138,10 +141,7 @@ fn compare(path: &Path, args: &mut Args) -> Result<(), Failure> {
         device_offset: args.get("device-offset")?.unwrap_or(0),
         holes: holes(args)?,
         allow_eio: args.flag("allow-eio"),
-        // How much a buffered read returns before it fails is the page cache's affair.
-        direct_only: args.flag("direct-only")
-            || args.flag("allow-eio")
-            || args.all("bad").next().is_some(),
+        direct_only: args.flag("direct-only"),
     };
     if unit == 0
         || unit % SECTOR != 0
@@ -183,40 +183,12 @@ fn sweep(path: &Path, args: &mut Args) -> Result<(), Failure> {
     let file = PathBuf::from(args.word("the reference")?);
     let reference = Reference::open(&file, 0, None)?;
     let device = Device::open(path, true)?;
-    if device.len() != reference.len() {
-        return Err(format!(
-            "{} has {} bytes, the reference {}",
-            path.display(),
-            device.len(),
-            reference.len()
-        ));
-    }
-    let holes = holes(args)?;
     let unit: u64 = args.get("unit")?.unwrap_or(SECTOR);
     if unit == 0 || unit % SECTOR != 0 {
         return Err("--unit is not whole sectors".into());
     }
-    let mut memory = Buffer::new(unit as usize, false);
-    let (mut good, mut bad) = (0, 0);
-    let mut at = 0;
-    while at < device.len() {
-        let len = unit.min(device.len() - at) as usize;
-        let memory = &mut memory[..len];
-        memory.fill(!(at / unit) as u8);
-        let result = device.read(&mut [io::IoSliceMut::new(memory)], at, false);
-        let must_fail = holes.touch(at, len as u64);
-        match result {
-            Err(error) if must_fail && error.raw_os_error() == Some(libc::EIO) => bad += 1,
-            Err(error) => return Err(format!("reading {len} bytes at {at}: {error}")),
-            Ok(_) if must_fail => return Err(format!("{len} bytes at {at} can be read")),
-            Ok(n) if n != len => return Err(format!("only {n} of {len} bytes at {at} were read")),
-            Ok(_) => {
-                reference.compare(at, memory)?;
-                good += 1;
-            }
-        }
-        at += len as u64;
-    }
+    let (good, bad) =
+        reads::sweep(&device, &reference, &holes(args)?, unit).context(path.display())?;
     println!("good {good} bad {bad}");
     Ok(())
 }

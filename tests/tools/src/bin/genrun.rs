@@ -4,11 +4,12 @@
 //! what must. Images and what must come out are made by `overlaybd_image::generate`; a seed and a
 //! number make an image again.
 
-use overlaybd_image::generate::{check, File, Image, Refusal, Verdict};
+use overlaybd_image::generate::{check, Expected, File, Image, Refusal, Verdict};
 use overlaybd_tools::{
     args::{self, Args},
-    device::Device,
+    device::{Device, Source},
     dm::{Dm, Line},
+    judge::{Content, Pattern, Target, Wanted},
     sys::Buffer,
     Context, Failure, SECTOR,
 };
@@ -16,8 +17,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{ErrorKind, IoSliceMut, Read, Seek, SeekFrom},
+    ops::Range,
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         Mutex,
@@ -36,6 +38,10 @@ const USAGE: &str = "usage:
 
 /// The most layers that an image has.
 const MAX_LAYERS: usize = 8;
+
+/// Bytes of memory before and behind what is read that are looked at too: a page, so that reads can
+/// be made to the beginning of one.
+const MARGIN: usize = 4096;
 
 fn main() {
     args::run(|| {
@@ -271,10 +277,10 @@ impl Guest {
             };
             let table = format!("0 {sectors} zfile_target {device} {}", file.len);
             let made = self.make_or(&format!("z{number}"), &table);
-            match self.settle(
-                made,
-                refusal.filter(|refusal| refusal.zfile == Some(number)),
-            )? {
+            let refusal = refusal.filter(|refusal| refusal.zfile == Some(number));
+            match settle(made, refusal, |refused, refusal| {
+                self.log.find(refused, refusal)
+            })? {
                 Some(node) => last = node,
                 None => return Ok(()),
             }
@@ -283,31 +289,15 @@ impl Guest {
         if image.stacked {
             let table = format!("0 {} lsmt_target{args}", image.sectors);
             let made = self.make_or("s", &table);
-            match self.settle(made, refusal)? {
+            match settle(made, refusal, |refused, refusal| {
+                self.log.find(refused, refusal)
+            })? {
                 Some(node) => last = node,
                 None => return Ok(()),
             }
         }
-        self.compare(image, &Device::open(&last, true)?, seed)
-    }
-
-    /// The device, if it was made and should have been; [`None`] if it was refused as it should be.
-    fn settle(
-        &mut self,
-        made: Result<PathBuf, Refused>,
-        refusal: Option<&Refusal>,
-    ) -> Result<Option<PathBuf>, Failure> {
-        match (made, refusal) {
-            (Ok(_), Some(refusal)) => {
-                Err(format!("a table is not refused with: {}", refusal.message))
-            }
-            (Err(refused), Some(refusal)) => self
-                .log
-                .find(&refused, refusal.message, refusal.errno)
-                .map(|()| None),
-            (Err(refused), None) => Err(refused.what),
-            (Ok(node), None) => Ok(Some(node)),
-        }
+        let (direct, buffered) = (Device::open(&last, true)?, Device::open(&last, false)?);
+        compare(image, &direct, &buffered, &mut self.memory, seed)
     }
 
     fn make(&mut self, what: &str, table: &str) -> Result<PathBuf, Failure> {
@@ -329,72 +319,134 @@ impl Guest {
             Err(what) => Err(Refused { node, what }),
         }
     }
+}
 
-    /// Reads everything, in pieces of many lengths: first in order, then all at once.
-    fn compare(&mut self, image: &Image, device: &Device, seed: u64) -> Result<(), Failure> {
-        let Verdict::Reads(expected) = &image.verdict else {
-            return Err("the image should have been refused".into());
-        };
-        if device.len() != expected.bytes.len() as u64 {
+/// The device, if it was made and should have been; [`None`] if it was refused as it should be, which
+/// `find` finds in the log.
+fn settle(
+    made: Result<PathBuf, Refused>,
+    refusal: Option<&Refusal>,
+    find: impl FnOnce(&Refused, &Refusal) -> Result<(), Failure>,
+) -> Result<Option<PathBuf>, Failure> {
+    match (made, refusal) {
+        (Ok(_), Some(refusal)) => Err(format!("a table is not refused with: {}", refusal.message)),
+        (Err(refused), Some(refusal)) => find(&refused, refusal).map(|()| None),
+        (Err(refused), None) => Err(refused.what),
+        (Ok(node), None) => Ok(Some(node)),
+    }
+}
+
+/// What an image holds. Where it cannot be read nothing is right.
+struct Held<'a>(&'a Expected);
+
+impl Content for Held<'_> {
+    fn len(&self) -> u64 {
+        self.0.bytes.len() as u64
+    }
+
+    fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure> {
+        let from = at as usize;
+        let held = self.0.bytes.get(from..from + out.len());
+        out.copy_from_slice(held.ok_or("that is beyond the image")?);
+        Ok(())
+    }
+
+    fn has_right_bytes(&self, at: u64) -> bool {
+        let sector = (at / SECTOR) as usize;
+        self.0.readable(&(sector..sector + 1))
+    }
+}
+
+/// Reads everything, in pieces of many lengths, directly and through the page cache: first in order,
+/// then all at once.
+fn compare(
+    image: &Image,
+    direct: &impl Source,
+    buffered: &impl Source,
+    memory: &mut [u8],
+    seed: u64,
+) -> Result<(), Failure> {
+    let Verdict::Reads(expected) = &image.verdict else {
+        return Err("the image should have been refused".into());
+    };
+    for device in [direct.len(), buffered.len()] {
+        if device != expected.bytes.len() as u64 {
             return Err(format!(
-                "the device has {} bytes, should have {}",
-                device.len(),
+                "the device has {device} bytes, should have {}",
                 expected.bytes.len()
             ));
         }
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let sectors = expected.bytes.len() / SECTOR as usize;
-        let longest = 1 << rng.u8(1..9);
-        let mut at = 0;
-        while at < sectors {
-            let range = at..sectors.min(at + rng.usize(1..=longest));
-            self.read(device, expected, &range, rng.usize(0..8))?;
-            at = range.end;
-        }
-        self.read(device, expected, &(0..sectors), 0)
     }
-
-    fn read(
-        &mut self,
-        device: &Device,
-        expected: &overlaybd_image::generate::Expected,
-        range: &std::ops::Range<usize>,
-        skew: usize,
-    ) -> Result<(), Failure> {
-        let sector = SECTOR as usize;
-        let len = range.len() * sector;
-        let start = skew * sector;
-        let memory = self
-            .memory
-            .get_mut(start..start + len)
-            .ok_or("an image is larger than the buffer")?;
-        memory.fill(0x5a);
-        let read = device.read(
-            &mut [IoSliceMut::new(memory)],
-            range.start as u64 * SECTOR,
-            false,
-        );
-        match (read, expected.readable(range)) {
-            (Ok(n), true) if n != len => {
-                Err(format!("only {n} bytes of sectors {range:?} are read"))
-            }
-            (Ok(_), true) => {
-                let wanted = &expected.bytes[range.start * sector..range.end * sector];
-                match memory.iter().zip(wanted).position(|(a, b)| a != b) {
-                    None => Ok(()),
-                    Some(at) => Err(format!(
-                        "sectors {range:?}: byte {at} is {:#04x}, should be {:#04x}",
-                        memory[at], wanted[at]
-                    )),
-                }
-            }
-            (Err(error), true) => Err(format!("sectors {range:?}: {error}")),
-            (Ok(n), false) => Err(format!(
-                "{n} bytes of sectors {range:?} are read, of which some cannot be"
-            )),
-            (Err(error), false) if error.raw_os_error() == Some(libc::EIO) => Ok(()),
-            (Err(error), false) => Err(format!("sectors {range:?}: {error}, should be EIO")),
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let sectors = expected.bytes.len() / SECTOR as usize;
+    let longest = 1 << rng.u8(1..9);
+    let mut at = 0;
+    while at < sectors {
+        let range = at..sectors.min(at + rng.usize(1..=longest));
+        let start = MARGIN + rng.usize(0..8) * SECTOR as usize;
+        let pattern = Pattern::new(rng.u64(..));
+        if rng.u8(0..4) == 0 {
+            let start = start + rng.usize(0..8);
+            read(buffered, true, expected, &range, memory, start, pattern)?;
+        } else {
+            read(direct, false, expected, &range, memory, start, pattern)?;
         }
+        at = range.end;
+    }
+    let (all, pattern) = (0..sectors, Pattern::new(rng.u64(..)));
+    read(direct, false, expected, &all, memory, MARGIN, pattern)?;
+    read(buffered, true, expected, &all, memory, MARGIN, pattern)
+}
+
+/// Reads some sectors to `start` in memory.
+fn read(
+    device: &impl Source,
+    cached: bool,
+    expected: &Expected,
+    sectors: &Range<usize>,
+    memory: &mut [u8],
+    start: usize,
+    pattern: Pattern,
+) -> Result<(), Failure> {
+    let (at, len) = (
+        sectors.start as u64 * SECTOR,
+        sectors.len() * SECTOR as usize,
+    );
+    let memory = memory
+        .get_mut(start - MARGIN..start + len + MARGIN)
+        .ok_or("an image is larger than the buffer")?;
+    let place = MARGIN..MARGIN + len;
+    pattern.fill(memory);
+    let outcome = device.read(
+        &mut [IoSliceMut::new(&mut memory[place.clone()])],
+        at,
+        false,
+    );
+    let target = Target {
+        memory,
+        places: &[place],
+        pattern,
+        at,
+        cached,
+    };
+    let way = if cached { "buffered" } else { "direct" };
+    target
+        .judge(&outcome, wanted(expected, sectors, cached), &Held(expected))
+        .map_err(|what| format!("{way} read of the sectors {sectors:?}: {what}"))
+        .map(drop)
+}
+
+/// How reading some sectors may end.
+fn wanted(expected: &Expected, sectors: &Range<usize>, cached: bool) -> Wanted {
+    let bad = |sector: &usize| !expected.readable(&(*sector..*sector + 1));
+    match sectors.clone().find(bad) {
+        Some(sector) => Wanted::Failure {
+            unreadable: sector as u64 * SECTOR,
+        },
+        // Which other sectors it gives up together with those that cannot be read is the page
+        // cache's affair.
+        None if cached && !expected.unreadable.is_empty() => Wanted::Either,
+        None => Wanted::Success,
     }
 }
 
@@ -422,33 +474,17 @@ impl Log {
     }
 
     /// Looks for a refusal in what came since the last look.
-    fn find(&mut self, refused: &Refused, message: &str, errno: i32) -> Result<(), Failure> {
-        let name = match errno {
-            libc::EIO => "EIO",
-            libc::EINVAL => "EINVAL",
-            libc::EFBIG => "EFBIG",
-            libc::EOPNOTSUPP => "EOPNOTSUPP",
-            _ => "?",
-        };
-        // "device-mapper: table: 252:3: zfile_target: ZFile header: wrong magic (-EINVAL)"
-        let minor = refused.node.display().to_string();
-        let minor = minor.trim_start_matches("/dev/dm-");
-        let device = format!(":{minor}: ");
-        let texts = [
-            format!(": {message} (-{name})"),
-            format!(": {message} (-{errno})"),
-        ];
+    fn find(&mut self, refused: &Refused, refusal: &Refusal) -> Result<(), Failure> {
         let mut last = String::new();
         let mut record = [0; 8192];
         loop {
             match self.file.read(&mut record) {
                 Ok(len) => {
                     let line = String::from_utf8_lossy(&record[..len]).into_owned();
-                    if line.contains("table: ") && line.contains(&device) {
-                        if texts.iter().any(|text| line.contains(text)) {
-                            return Ok(());
-                        }
-                        last = line;
+                    match said(&line, &refused.node, refusal) {
+                        Said::ThisRefusal => return Ok(()),
+                        Said::Another => last = line,
+                        Said::Nothing => {}
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -458,9 +494,309 @@ impl Log {
             }
         }
         Err(format!(
-            "refused ({}), but the log does not say '{message}' and {name}; it says '{}'",
+            "refused ({}), but the log does not say '{}' and errno {}; it says '{}'",
             refused.what,
+            refusal.message,
+            refusal.errno,
             last.trim()
         ))
+    }
+}
+
+/// What a line of the kernel log says of a refused table.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// That it was refused as it should be.
+    ThisRefusal,
+    /// Something else about this device's table.
+    Another,
+    /// Nothing.
+    Nothing,
+}
+
+/// What a line of the kernel log says of the table of the device at `node`.
+fn said(line: &str, node: &Path, refusal: &Refusal) -> Said {
+    let Refusal { message, errno, .. } = refusal;
+    let name = match *errno {
+        libc::EIO => "EIO",
+        libc::EINVAL => "EINVAL",
+        libc::EFBIG => "EFBIG",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        _ => "?",
+    };
+    // "device-mapper: table: 252:3: zfile_target: ZFile header: wrong magic (-EINVAL)"
+    let minor = node.display().to_string();
+    let minor = minor.trim_start_matches("/dev/dm-");
+    let texts = [
+        format!(": {message} (-{name})"),
+        format!(": {message} (-{errno})"),
+    ];
+    if !line.contains("table: ") || !line.contains(&format!(":{minor}: ")) {
+        Said::Nothing
+    } else if texts.iter().any(|text| line.contains(text)) {
+        Said::ThisRefusal
+    } else {
+        Said::Another
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    /// An image in memory that fails where it should, and may be made to do worse.
+    struct Fake<'a> {
+        expected: &'a Expected,
+        cached: bool,
+        /// Is given the memory that was read into, where it is from and how the read is to end; may
+        /// change both.
+        flaw: &'a dyn Fn(&mut [u8], usize, &mut io::Result<usize>),
+    }
+
+    impl Source for Fake<'_> {
+        fn len(&self) -> u64 {
+            self.expected.bytes.len() as u64
+        }
+
+        fn drop_cache(&self) {}
+
+        fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, _: bool) -> io::Result<usize> {
+            let [out] = slices else {
+                panic!("one piece, not {}", slices.len())
+            };
+            let sector = (at / SECTOR) as usize;
+            let sectors = sector..sector + out.len() / SECTOR as usize;
+            let right = &self.expected.bytes[at as usize..][..out.len()];
+            let bad = |sector: &usize| !self.expected.readable(&(*sector..*sector + 1));
+            let good = sectors
+                .clone()
+                .find(bad)
+                .map_or(out.len(), |first| (first - sectors.start) * SECTOR as usize);
+            let mut outcome = if good == out.len() || self.cached && good > 0 {
+                out[..good].copy_from_slice(&right[..good]);
+                Ok(good)
+            } else {
+                Err(io::Error::from_raw_os_error(libc::EIO))
+            };
+            (self.flaw)(out, sector, &mut outcome);
+            outcome
+        }
+    }
+
+    /// An image of which some sectors cannot be read, the first one among them, and one of which all
+    /// can.
+    fn images() -> [Image; 2] {
+        let find = |partly: bool| {
+            let mut images = (0..).map(|number| Image::new(5, number));
+            let fits = |image: &Image| match &image.verdict {
+                Verdict::Reads(expected) if image.sectors > 20 => {
+                    let bad: usize = expected.unreadable.iter().map(Range::len).sum();
+                    let first = !expected.readable(&(0..1));
+                    first == partly && (bad > 0) == partly && bad < image.sectors as usize
+                }
+                _ => false,
+            };
+            images.find(fits).unwrap()
+        };
+        [find(true), find(false)]
+    }
+
+    fn check_with(
+        image: &Image,
+        of_cached: bool,
+        flaw: &dyn Fn(&mut [u8], usize, &mut io::Result<usize>),
+    ) -> Result<(), Failure> {
+        let Verdict::Reads(expected) = &image.verdict else {
+            panic!("it reads")
+        };
+        let device = |cached| Fake {
+            expected,
+            cached,
+            flaw: if cached == of_cached {
+                flaw
+            } else {
+                &|_, _, _| {}
+            },
+        };
+        let mut memory = vec![0; 1 << 20];
+        compare(image, &device(false), &device(true), &mut memory, 1)
+    }
+
+    #[test]
+    fn an_image_that_reads_as_it_should_passes() {
+        for image in images() {
+            check_with(&image, false, &|_, _, _| {}).unwrap();
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_do_not() {
+        for image in images() {
+            for cached in [false, true] {
+                let flaw = |out: &mut [u8], _, outcome: &mut io::Result<usize>| {
+                    if let Ok(1..) = outcome {
+                        out[0] ^= 1;
+                    }
+                };
+                let what = check_with(&image, cached, &flaw).unwrap_err();
+                assert!(what.contains("should be"), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn reads_that_fail_or_end_early_do_not() {
+        let [partly, whole] = images();
+        let eio = |_: &mut [u8], _, outcome: &mut io::Result<usize>| {
+            *outcome = Err(io::Error::from_raw_os_error(libc::EIO));
+        };
+        let early = |_: &mut [u8], _, outcome: &mut io::Result<usize>| {
+            if let Ok(n) = outcome {
+                *n -= 512;
+            }
+        };
+        for cached in [false, true] {
+            assert!(check_with(&whole, cached, &eio).is_err());
+            assert!(check_with(&whole, cached, &early).is_err());
+        }
+        assert!(check_with(&partly, false, &eio).is_err());
+        assert!(check_with(&partly, false, &early).is_err());
+    }
+
+    #[test]
+    fn other_errors_and_successes_where_it_must_fail_do_not() {
+        let [partly, _] = images();
+        for cached in [false, true] {
+            for other in [Ok(()), Err(libc::EINVAL), Err(libc::EAGAIN)] {
+                let flaw = |out: &mut [u8], _, outcome: &mut io::Result<usize>| {
+                    if outcome.is_err() {
+                        *outcome = match other {
+                            Ok(()) => Ok(out.len()),
+                            Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+                        };
+                    }
+                };
+                assert!(check_with(&partly, cached, &flaw).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_failed_read_leaves_behind_does_not() {
+        let [partly, _] = images();
+        let leave = |cached, leave: &dyn Fn(&mut [u8], usize)| {
+            let flaw = |out: &mut [u8], sector, outcome: &mut io::Result<usize>| {
+                if outcome.is_err() {
+                    leave(out, sector);
+                }
+            };
+            check_with(&partly, cached, &flaw)
+        };
+        leave(false, &|out, _| out.fill(0)).unwrap();
+        for cached in [false, true] {
+            let what = leave(cached, &|out, _| out[0] ^= 1).unwrap_err();
+            assert!(what.contains("left something") || cached, "{what}");
+            assert!(leave(cached, &|out, _| out.fill(0xdb)).is_err());
+        }
+        // What stands in for the content where it cannot be read.
+        let Verdict::Reads(expected) = &partly.verdict else {
+            panic!("it reads in part")
+        };
+        let held = expected.bytes.iter().map(|byte| byte | 1).collect();
+        let mut other = partly.clone();
+        other.verdict = Verdict::Reads(Expected {
+            bytes: held,
+            unreadable: expected.unreadable.clone(),
+        });
+        let Verdict::Reads(expected) = &other.verdict else {
+            panic!("it was made so")
+        };
+        let flaw = |out: &mut [u8], sector: usize, outcome: &mut io::Result<usize>| {
+            if outcome.is_err() {
+                let from = sector * SECTOR as usize;
+                out.copy_from_slice(&expected.bytes[from..from + out.len()]);
+            }
+        };
+        let what = check_with(&other, false, &flaw).unwrap_err();
+        assert!(what.contains("none can be right"), "{what}");
+    }
+
+    #[test]
+    fn a_device_of_another_length_does_not() {
+        let [_, image] = images();
+        let Verdict::Reads(expected) = &image.verdict else {
+            panic!("it reads")
+        };
+        let mut longer = expected.clone();
+        longer.bytes.resize(longer.bytes.len() + 512, 0);
+        let device = |expected, cached| Fake {
+            expected,
+            cached,
+            flaw: &|_, _, _| {},
+        };
+        let mut memory = vec![0; 1 << 20];
+        let one = (&device(&longer, false), &device(expected, true));
+        let other = (&device(expected, false), &device(&longer, true));
+        for (direct, buffered) in [one, other] {
+            let what = compare(&image, direct, buffered, &mut memory, 1).unwrap_err();
+            assert!(what.contains("should have"), "{what}");
+        }
+    }
+
+    const REFUSAL: Refusal = Refusal {
+        zfile: Some(0),
+        message: "ZFile header: wrong magic",
+        errno: libc::EINVAL,
+    };
+
+    fn refused() -> Refused {
+        Refused {
+            node: "/dev/dm-3".into(),
+            what: "load of z: Invalid argument".into(),
+        }
+    }
+
+    #[test]
+    fn a_table_is_taken_or_refused_as_it_should_be() {
+        let node = PathBuf::from("/dev/dm-3");
+        let never = |_: &Refused, _: &Refusal| panic!("nothing is to be looked for");
+        assert_eq!(
+            settle(Ok(node.clone()), None, never),
+            Ok(Some(node.clone()))
+        );
+        let what = settle(Ok(node), Some(&REFUSAL), never).unwrap_err();
+        assert!(what.contains("not refused with: ZFile header"), "{what}");
+        assert_eq!(
+            settle(Err(refused()), None, never),
+            Err("load of z: Invalid argument".into())
+        );
+        let found = |_: &Refused, _: &Refusal| Ok(());
+        assert_eq!(settle(Err(refused()), Some(&REFUSAL), found), Ok(None));
+        let not_found = |_: &Refused, _: &Refusal| Err("the log does not say so".into());
+        assert!(settle(Err(refused()), Some(&REFUSAL), not_found).is_err());
+    }
+
+    #[test]
+    fn the_log_must_name_the_device_the_check_and_the_error() {
+        let node = Path::new("/dev/dm-3");
+        let said = |line: &str| said(line, node, &REFUSAL);
+        let line =
+            "4,812,92,-;device-mapper: table: 252:3: zfile_target: ZFile header: wrong magic";
+        for errno in ["(-EINVAL)", "(-22)"] {
+            assert_eq!(said(&format!("{line} {errno}")), Said::ThisRefusal);
+        }
+        for errno in ["(-EIO)", "(-5)", "(-EOPNOTSUPP)", "(-2)", ""] {
+            assert_eq!(said(&format!("{line} {errno}")), Said::Another);
+        }
+        let right = format!("{line} (-EINVAL)");
+        assert_eq!(
+            said(&right.replace("wrong magic", "wrong digest")),
+            Said::Another
+        );
+        assert_eq!(said(&right.replace(":3:", ":13:")), Said::Nothing);
+        assert_eq!(said(&right.replace(":3:", ":31:")), Said::Nothing);
+        assert_eq!(said(&right.replace("table: ", "")), Said::Nothing);
+        assert_eq!(said(""), Said::Nothing);
     }
 }

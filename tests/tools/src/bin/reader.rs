@@ -13,7 +13,7 @@
 use fastrand::Rng;
 use overlaybd_tools::{
     args::{self, Args},
-    device::Device,
+    device::{Device, Source},
     dm::Dm,
     sys::Buffer,
     Context, Failure,
