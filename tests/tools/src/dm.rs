@@ -70,6 +70,7 @@ impl std::str::FromStr for Line {
 }
 
 /// What a status ioctl answered.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The buffer was too small.
     Full,
@@ -102,7 +103,34 @@ impl Request {
         let bytes = self.0[at..at + 4].try_into();
         bytes.map_or(0, u32::from_ne_bytes)
     }
+
+    /// What the kernel has answered in `room` bytes, with [`CANARY`] behind them.
+    fn answer(&self, room: usize) -> Result<Answer, Failure> {
+        if self.0[HEADER + room..] != CANARY {
+            return Err(format!(
+                "memory behind a buffer of {room} bytes was written"
+            ));
+        }
+        if self.word(FLAGS) & BUFFER_FULL != 0 {
+            return Ok(Answer::Full);
+        }
+        let area = &self.0[DATA..HEADER + room];
+        let mut texts = Vec::new();
+        let mut at = 0;
+        for _ in 0..self.word(TARGET_COUNT) {
+            let text = area.get(at + SPEC..).unwrap_or_default();
+            let end = text.iter().position(|&byte| byte == 0);
+            let end = end.ok_or_else(|| format!("a text in {room} bytes has no end"))?;
+            texts.push(String::from_utf8_lossy(&text[..end]).into_owned());
+            // `next` counts from the beginning of the area.
+            at = self.word(DATA + at + 20) as usize;
+        }
+        Ok(Answer::Texts(texts))
+    }
 }
+
+/// What is behind a buffer for an answer.
+const CANARY: [u8; 64] = [0x5a; 64];
 
 impl Dm {
     /// Opens the control device.
@@ -209,32 +237,12 @@ impl Dm {
     ///
     /// What the kernel reports, or if its answer makes no sense.
     pub fn status(&self, name: &str, table: bool, room: usize) -> Result<Answer, Failure> {
-        const CANARY: [u8; 64] = [0x5a; 64];
         let flags = if table { STATUS_TABLE } else { 0 };
         let mut request = Request::new(name, HEADER + room, flags)?;
         request.0.extend(CANARY);
         self.call(Command::Status, &mut request)
             .context(format_args!("status of {name} in {room} bytes"))?;
-        if request.0[HEADER + room..] != CANARY {
-            return Err(format!(
-                "memory behind a buffer of {room} bytes was written"
-            ));
-        }
-        if request.word(FLAGS) & BUFFER_FULL != 0 {
-            return Ok(Answer::Full);
-        }
-        let area = &request.0[DATA..HEADER + room];
-        let mut texts = Vec::new();
-        let mut at = 0;
-        for _ in 0..request.word(TARGET_COUNT) {
-            let text = area.get(at + SPEC..).unwrap_or_default();
-            let end = text.iter().position(|&byte| byte == 0);
-            let end = end.ok_or_else(|| format!("a text in {room} bytes has no end"))?;
-            texts.push(String::from_utf8_lossy(&text[..end]).into_owned());
-            // `next` counts from the beginning of the area.
-            at = request.word(DATA + at + 20) as usize;
-        }
-        Ok(Answer::Texts(texts))
+        request.answer(room)
     }
 }
 
@@ -247,6 +255,86 @@ impl Command {
             Self::Load => "load",
             Self::Clear => "clear",
             Self::Status => "status",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of these texts in `room` bytes, as the kernel writes it.
+    fn answered(texts: &[&str], room: usize) -> Request {
+        let mut request = Request::new("name", HEADER + room, 0).unwrap();
+        request.0.extend(CANARY);
+        let count = texts.len() as u32;
+        request.0[TARGET_COUNT..TARGET_COUNT + 4].copy_from_slice(&count.to_ne_bytes());
+        let mut at = 0;
+        for text in texts {
+            let next = (at + SPEC + text.len() + 1).next_multiple_of(8);
+            let place = DATA + at;
+            request.0[place + 20..place + 24].copy_from_slice(&(next as u32).to_ne_bytes());
+            request.0[place + SPEC..place + SPEC + text.len()].copy_from_slice(text.as_bytes());
+            at = next;
+        }
+        request
+    }
+
+    #[test]
+    fn texts_are_found() {
+        for texts in [&["lz4 4096"][..], &["", "a", "of two targets"], &[]] {
+            let wanted = Answer::Texts(texts.iter().map(ToString::to_string).collect());
+            assert_eq!(answered(texts, 200).answer(200), Ok(wanted));
+        }
+    }
+
+    #[test]
+    fn a_full_buffer_is_no_answer() {
+        let mut request = answered(&["lz4"], 200);
+        request.0[FLAGS..FLAGS + 4].copy_from_slice(&BUFFER_FULL.to_ne_bytes());
+        assert_eq!(request.answer(200), Ok(Answer::Full));
+    }
+
+    #[test]
+    fn a_byte_behind_the_buffer_is_found() {
+        for at in [HEADER + 200, HEADER + 201, HEADER + 263] {
+            for full in [0, BUFFER_FULL] {
+                let mut request = answered(&["lz4"], 200);
+                request.0[FLAGS..FLAGS + 4].copy_from_slice(&full.to_ne_bytes());
+                request.0[at] ^= 1;
+                let what = request.answer(200).unwrap_err();
+                assert!(what.contains("behind a buffer of 200 bytes"), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_does_not_end_or_lies_elsewhere_is_an_error() {
+        let mut request = answered(&["lz4"], 48);
+        request.0[DATA + SPEC..HEADER + 48].fill(b'x');
+        assert!(request.answer(48).unwrap_err().contains("has no end"));
+        let mut request = answered(&["lz4", "zstd"], 200);
+        request.0[DATA + 20..DATA + 24].copy_from_slice(&300u32.to_ne_bytes());
+        assert!(request.answer(200).unwrap_err().contains("has no end"));
+    }
+
+    #[test]
+    fn lines_of_tables() {
+        let line: Line = "0 129 zfile_target /dev/loop0 66048".parse().unwrap();
+        assert_eq!((line.start, line.len), (0, 129));
+        assert_eq!(line.target, "zfile_target");
+        assert_eq!(line.args, "/dev/loop0 66048");
+        let line: Line = "8 1 error".parse().unwrap();
+        assert_eq!((line.target.as_str(), line.args.as_str()), ("error", ""));
+        for text in [
+            "",
+            "0",
+            "0 1",
+            "x 1 error",
+            "0 y error",
+            "0 1 sixteen-letters-",
+        ] {
+            assert!(text.parse::<Line>().is_err(), "{text}");
         }
     }
 }

@@ -381,7 +381,7 @@ mod tests {
         /// The same through the page cache, into one piece, from a byte inside of sector 4 on.
         fn cached() -> Self {
             let mut read = Self::new();
-            read.places = vec![1001..1001 + LEN];
+            read.places = std::iter::once(1001..1001 + LEN).collect();
             read.at += 100;
             read.cached = true;
             read
@@ -390,7 +390,7 @@ mod tests {
         /// Puts the first `len` bytes of the content where they belong.
         fn put(&mut self, len: usize) -> &mut Self {
             let from = self.at as usize;
-            let mut bytes = self.content.0[from..from + len].to_vec().into_iter();
+            let mut bytes = self.content.0[from..from + len].iter().copied();
             for place in self.places.clone() {
                 for (byte, right) in self.memory[place].iter_mut().zip(&mut bytes) {
                     *byte = right;

@@ -400,3 +400,386 @@ fn read_into(
     }
     device.read(&mut slices, at, nowait)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Content that is nowhere zero and nowhere the same.
+    struct Made(Vec<u8>);
+
+    impl Content for Made {
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure> {
+            let from = at as usize;
+            let there = self.0.get(from..from + out.len()).ok_or("beyond the end")?;
+            out.copy_from_slice(there);
+            Ok(())
+        }
+    }
+
+    fn made(sectors: usize) -> Made {
+        let mut bytes = vec![0; sectors * 512];
+        Pattern::new(99).fill(&mut bytes);
+        Made(bytes)
+    }
+
+    /// What a read of a [`Fake`] did: the memory it was given, in one piece, where it was from, whether
+    /// it must not wait, and how it is to end.
+    struct Did<'a> {
+        out: &'a mut Vec<u8>,
+        at: u64,
+        nowait: bool,
+        outcome: io::Result<usize>,
+    }
+
+    type Flaw<'a> = &'a dyn Fn(&mut Did<'_>);
+
+    /// A device in memory with a hole, which may be made to do worse.
+    struct Fake<'a> {
+        content: &'a Made,
+        holes: &'a Holes,
+        /// Where the content begins on the device; there are zeros before it.
+        offset: u64,
+        cached: bool,
+        flaw: Flaw<'a>,
+        /// The flaw shows in this read and in those after it.
+        from: Cell<u32>,
+    }
+
+    const GOOD: Flaw<'static> = &|_| {};
+
+    fn error(errno: i32) -> io::Result<usize> {
+        Err(io::Error::from_raw_os_error(errno))
+    }
+
+    impl Source for Fake<'_> {
+        fn len(&self) -> u64 {
+            self.offset + self.content.len()
+        }
+
+        fn drop_cache(&self) {}
+
+        fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, nowait: bool) -> io::Result<usize> {
+            let at = at - self.offset;
+            // The memory as it was, which the flaw may change.
+            let mut out: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            let len = out.len();
+            let hole = self.holes.first(at, len as u64);
+            let good = match hole {
+                None => len,
+                // What the page cache gives are whole pages.
+                Some(hole) if self.cached && hole / 4096 * 4096 > at => {
+                    (hole / 4096 * 4096 - at) as usize
+                }
+                Some(_) => 0,
+            };
+            out[..good].copy_from_slice(&self.content.0[at as usize..at as usize + good]);
+            let outcome = if good > 0 { Ok(good) } else { error(libc::EIO) };
+            let mut did = Did {
+                out: &mut out,
+                at,
+                nowait,
+                outcome,
+            };
+            let left = self.from.get();
+            self.from.set(left.saturating_sub(1));
+            if left == 0 {
+                (self.flaw)(&mut did);
+            }
+            let outcome = did.outcome;
+            let mut rest = out.as_slice();
+            for slice in slices {
+                let (bytes, behind) = rest.split_at(slice.len());
+                slice.copy_from_slice(bytes);
+                rest = behind;
+            }
+            outcome
+        }
+    }
+
+    fn plan(holes: &str) -> Plan {
+        let mut plan = Plan {
+            reads: 400,
+            ready: None,
+            until: None,
+            unit: 512,
+            max_bytes: 64 << 10,
+            max_pieces: 5,
+            device_offset: 3 * 512,
+            holes: Holes::default(),
+            allow_eio: false,
+            direct_only: false,
+        };
+        if !holes.is_empty() {
+            plan.holes.add(holes).unwrap();
+        }
+        plan
+    }
+
+    /// Reads at random with a flaw in the direct reads and one in the buffered ones.
+    fn random(plan: &Plan, direct: Flaw<'_>, buffered: Flaw<'_>) -> Result<Done, Failure> {
+        let content = made(300);
+        let device = |cached, flaw| Fake {
+            content: &content,
+            holes: &plan.holes,
+            offset: plan.device_offset,
+            cached,
+            flaw,
+            from: Cell::new(30),
+        };
+        let (direct, buffered) = (device(false, direct), device(true, buffered));
+        Reader::of(direct, buffered, &content, plan, 1)?.run()
+    }
+
+    /// That a flaw is found in direct reads and in buffered ones, if it shows in those.
+    #[track_caller]
+    fn found(plan: &Plan, flaw: Flaw<'_>) {
+        let direct = random(plan, flaw, GOOD);
+        assert!(direct.is_err(), "it is not found in direct reads");
+        let buffered = random(plan, GOOD, flaw);
+        assert!(buffered.is_err(), "it is not found in buffered reads");
+    }
+
+    const HOLE: &str = "20480+5632";
+
+    #[test]
+    fn a_good_device_is_good() {
+        let done = random(&plan(""), GOOD, GOOD).unwrap();
+        assert_eq!((done.reads, done.failed, done.nowait_refused), (400, 0, 0));
+        assert!(done.nowait_answered > 20);
+        let done = random(&plan(HOLE), GOOD, GOOD).unwrap();
+        assert_eq!(done.reads, 400);
+        assert!(done.failed > 20, "{}", done.failed);
+        // Most reads are short.
+        assert!(done.bytes > 400 * 1024, "{}", done.bytes);
+    }
+
+    #[test]
+    fn reads_that_must_not_wait_are_made_again() {
+        let refuse = |errno| {
+            move |did: &mut Did<'_>| {
+                if did.nowait {
+                    did.out.fill(0);
+                    did.outcome = error(errno);
+                }
+            }
+        };
+        for errno in [libc::EAGAIN, libc::EOPNOTSUPP] {
+            let done = random(&plan(""), &refuse(errno), GOOD).unwrap();
+            assert!(done.nowait_refused > 20);
+        }
+        assert!(random(&plan(""), &refuse(libc::EIO), GOOD).is_err());
+        // Nobody else may say so.
+        let again: Flaw<'_> = &|did| did.outcome = error(libc::EAGAIN);
+        found(&plan(""), again);
+        // What was left by one that was refused.
+        let leave: Flaw<'_> = &|did| {
+            if did.nowait {
+                did.out[0] ^= 1;
+                did.outcome = error(libc::EAGAIN);
+            }
+        };
+        let what = random(&plan(""), leave, GOOD).err().unwrap();
+        assert!(what.contains("left something"), "{what}");
+    }
+
+    #[test]
+    fn wrong_bytes_are_found() {
+        for holes in ["", HOLE] {
+            let plan = plan(holes);
+            found(&plan, &|did| {
+                if did.outcome.is_ok() {
+                    did.out[0] ^= 1;
+                }
+            });
+            found(&plan, &|did| {
+                if let Ok(n) = did.outcome {
+                    did.out[n - 1] ^= 0x80;
+                }
+            });
+            // All of them, one place further.
+            found(&plan, &|did| did.out.rotate_right(1));
+        }
+    }
+
+    #[test]
+    fn errors_and_short_reads_are_found() {
+        let plan = plan("");
+        for errno in [libc::EIO, libc::EINVAL, libc::ENOMEM] {
+            found(&plan, &|did| did.outcome = error(errno));
+        }
+        found(&plan, &|did| {
+            did.outcome = Ok(did.out.len() - 1);
+        });
+    }
+
+    #[test]
+    fn only_eio_is_an_error_that_is_wanted() {
+        for errno in [libc::EINVAL, libc::EILSEQ, libc::ENODATA] {
+            found(&plan(HOLE), &|did| {
+                if did.outcome.is_err() {
+                    did.outcome = error(errno);
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn an_error_where_none_should_be_is_found_in_direct_reads() {
+        let flaw: Flaw<'_> = &|did| did.outcome = error(libc::EIO);
+        assert!(random(&plan(HOLE), flaw, GOOD).is_err());
+        let mut plan = plan("");
+        plan.allow_eio = true;
+        // It may fail, and has to leave nothing then.
+        assert!(random(&plan, flaw, GOOD).is_ok());
+        let leave: Flaw<'_> = &|did| {
+            did.out[0] ^= 1;
+            did.outcome = error(libc::EIO);
+        };
+        found(&plan, leave);
+    }
+
+    #[test]
+    fn a_hole_that_can_be_read_is_found() {
+        let content = made(300);
+        found(&plan(HOLE), &|did| {
+            did.outcome = Ok(did.out.len());
+            let there = did.at as usize..did.at as usize + did.out.len();
+            did.out.copy_from_slice(&content.0[there]);
+        });
+    }
+
+    #[test]
+    fn what_a_failed_read_leaves_is_found() {
+        let failed = |did: &Did<'_>| did.outcome.is_err();
+        let flaws: [Flaw<'_>; 4] = [
+            &|did| {
+                if failed(did) {
+                    did.out[0] ^= 1;
+                }
+            },
+            &|did| {
+                if failed(did) {
+                    let last = did.out.len() - 1;
+                    did.out[last] ^= 1;
+                }
+            },
+            &|did| {
+                if failed(did) {
+                    did.out.fill(0xdb);
+                }
+            },
+            // Another read's memory.
+            &|did| {
+                if failed(did) {
+                    Pattern::new(5).fill(did.out);
+                }
+            },
+        ];
+        for flaw in flaws {
+            found(&plan(HOLE), flaw);
+        }
+        // Zeros are left by the targets, and never by the page cache.
+        let zeros: Flaw<'_> = &|did| {
+            if failed(did) {
+                did.out.fill(0);
+            }
+        };
+        assert!(random(&plan(HOLE), zeros, GOOD).is_ok());
+        assert!(random(&plan(HOLE), GOOD, zeros).is_err());
+        // Behind what the page cache gives.
+        let behind: Flaw<'_> = &|did| {
+            if let Ok(n) = did.outcome {
+                if n < did.out.len() {
+                    did.out[n] ^= 1;
+                }
+            }
+        };
+        assert!(random(&plan(HOLE), GOOD, behind).is_err());
+    }
+
+    #[test]
+    fn a_device_that_is_too_short_is_found() {
+        let plan = plan("");
+        let content = made(10);
+        let longer = made(11);
+        let device = || Fake {
+            content: &content,
+            holes: &plan.holes,
+            offset: plan.device_offset,
+            cached: false,
+            flaw: GOOD,
+            from: Cell::new(0),
+        };
+        assert!(Reader::of(device(), device(), &content, &plan, 1).is_ok());
+        assert!(Reader::of(device(), device(), &longer, &plan, 1).is_err());
+    }
+
+    /// Sweeps a device of 100 sectors, of which 10 to 13 cannot be read, or is told that it is so.
+    fn swept(told: &str, unit: u64, from: u32, flaw: Flaw<'_>) -> Result<(u64, u64), Failure> {
+        let content = made(100);
+        let holes = plan("5120+2048").holes;
+        let device = Fake {
+            content: &content,
+            holes: &holes,
+            offset: 0,
+            cached: false,
+            flaw,
+            from: Cell::new(from),
+        };
+        sweep(&device, &content, &plan(told).holes, unit)
+    }
+
+    #[test]
+    fn a_sweep_reads_all() {
+        let hole = "5120+2048";
+        assert_eq!(swept(hole, 512, 0, GOOD), Ok((96, 4)));
+        assert_eq!(swept(hole, 4096, 0, GOOD), Ok((12, 1)));
+        assert_eq!(swept(hole, 1 << 20, 0, GOOD), Ok((0, 1)));
+        // More can be read, or less.
+        assert!(swept("", 512, 0, GOOD).is_err());
+        assert!(swept("5120+1536", 512, 0, GOOD).is_err());
+        assert!(swept("5120+2560", 512, 0, GOOD).is_err());
+    }
+
+    #[test]
+    fn a_sweep_finds_one_wrong_sector_anywhere() {
+        let hole = "5120+2048";
+        for number in 0..100u64 {
+            // Of a read that fails no other byte may be there, of others no wrong one.
+            let once = |did: &mut Did<'_>| {
+                if did.at == number * 512 {
+                    did.out[511] ^= 1;
+                }
+            };
+            assert!(swept(hole, 512, 0, &once).is_err(), "sector {number}");
+            let fails = |did: &mut Did<'_>| {
+                if did.at == number * 512 {
+                    did.outcome = match did.outcome {
+                        Ok(_) => error(libc::EIO),
+                        Err(_) => Ok(512),
+                    };
+                }
+            };
+            assert!(swept(hole, 512, 0, &fails).is_err(), "sector {number}");
+        }
+        let short: Flaw<'_> = &|did| did.outcome = Ok(did.out.len() - 512);
+        assert!(swept("", 512, 0, short).is_err());
+        let content = made(101);
+        let device = Fake {
+            content: &content,
+            holes: &Holes::default(),
+            offset: 0,
+            cached: false,
+            flaw: GOOD,
+            from: Cell::new(0),
+        };
+        assert!(sweep(&device, &made(100), &Holes::default(), 512).is_err());
+        assert!(sweep(&device, &made(102), &Holes::default(), 512).is_err());
+    }
+}

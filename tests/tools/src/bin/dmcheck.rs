@@ -12,10 +12,13 @@ use overlaybd_tools::{
 };
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 const USAGE: &str = "usage:
-  dmcheck cycle NAME TABLE --count N [--threads N] [--read BYTES]
-      makes devices NAME-0, NAME-1, ... one a thread, reads each and removes it, again and again
+  dmcheck cycle NAME TABLE --count N [--threads N] [--read BYTES] [--content FILE]
+      makes devices NAME-0, NAME-1, ... one a thread, reads each and removes it, again and again.
+      What it reads is what the file begins with, or without one the same each time
   dmcheck load NAME TABLE --count N
       makes a device, loads and drops the table again and again, and removes the device
   dmcheck starve NAME TABLE
@@ -28,7 +31,7 @@ const USAGE: &str = "usage:
 
 fn main() {
     args::run(|| {
-        let mut args = Args::parse(&["table", "help"], &["count", "threads", "read"])?;
+        let mut args = Args::parse(&["table", "help"], &["content", "count", "threads", "read"])?;
         if args.flag("help") {
             println!("{USAGE}");
             return Ok(());
@@ -61,14 +64,27 @@ fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
     let threads: u64 = args.get("threads")?.unwrap_or(1);
     let each = count(args)?.div_ceil(threads);
     let bytes: u64 = args.get("read")?.unwrap_or(512);
+    let content: Option<PathBuf> = args.get("content")?;
+    let same = match content {
+        Some(path) => {
+            let mut content = std::fs::read(&path).context(path.display())?;
+            content.truncate(bytes as usize);
+            Same(OnceLock::from(content))
+        }
+        None => Same(OnceLock::new()),
+    };
     let one = |name: &str| {
         let node = dm.create(name)?;
         let used = dm.load(name, &table).and_then(|()| {
             dm.resume(name)?;
+            let mut read = Vec::new();
             if bytes > 0 {
-                Device::open(&node, true)?.scan(0, bytes, |_, _| Ok(()))?;
+                Device::open(&node, true)?.scan(0, bytes, |_, piece| {
+                    read.extend_from_slice(piece);
+                    Ok(())
+                })?;
             }
-            Ok(())
+            same.check(read)
         });
         let removed = dm.remove(name);
         used.and(removed)
@@ -87,6 +103,30 @@ fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
                 .unwrap_or_else(|_| Err("a thread panicked".into()))
         })
     })
+}
+
+/// What every read has to give: what the first one gave, if nothing is known before.
+struct Same(OnceLock<Vec<u8>>);
+
+impl Same {
+    fn check(&self, read: Vec<u8>) -> Result<(), Failure> {
+        let len = read.len();
+        let wanted = self.0.get_or_init(|| read.clone());
+        if *wanted == read {
+            return Ok(());
+        }
+        let at = wanted
+            .iter()
+            .zip(&read)
+            .position(|(one, other)| one != other);
+        Err(match at {
+            Some(at) => format!(
+                "byte {at} is {:#04x}, should be {:#04x}",
+                read[at], wanted[at]
+            ),
+            None => format!("{len} bytes were read, not {}", wanted.len()),
+        })
+    }
 }
 
 fn load(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
@@ -127,15 +167,13 @@ fn starve_loads(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
         let mut left = [0; 16];
         let n = fail_nth.read_at(&mut left, 0).context(FAIL_NTH)?;
         fail_nth.write_all_at(b"0", 0).context(FAIL_NTH)?;
-        let failed = left.get(..n).is_some_and(|left| left.trim_ascii() == b"0");
-        match loaded {
-            Ok(()) if failed => survived += 1,
-            Ok(()) => {
+        match starved(loaded, left.get(..n).unwrap_or_default())? {
+            Starved::Survived => survived += 1,
+            Starved::Refused => refused += 1,
+            Starved::NotAtAll => {
                 dm.clear(name)?;
                 break;
             }
-            Err(_) if failed => refused += 1,
-            Err(failure) => return Err(format!("with no allocation failing: {failure}")),
         }
         dm.clear(name)?;
     }
@@ -143,6 +181,29 @@ fn starve_loads(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
     match refused {
         0 => Err("no allocation failed".into()),
         _ => Ok(()),
+    }
+}
+
+/// What became of a load one allocation of which was to fail.
+#[derive(Debug, PartialEq, Eq)]
+enum Starved {
+    /// It failed, and the table was loaded all the same.
+    Survived,
+    /// It failed, and the table was refused.
+    Refused,
+    /// There were not as many, and the table was loaded.
+    NotAtAll,
+}
+
+/// What became of a load, by its result and by what is `left` of the kernel's count: 0 if it came to
+/// the allocation that was to fail.
+fn starved(loaded: Result<(), Failure>, left: &[u8]) -> Result<Starved, Failure> {
+    let failed = left.trim_ascii() == b"0";
+    match loaded {
+        Ok(()) if failed => Ok(Starved::Survived),
+        Ok(()) => Ok(Starved::NotAtAll),
+        Err(_) if failed => Ok(Starved::Refused),
+        Err(failure) => Err(format!("with no allocation failing: {failure}")),
     }
 }
 
@@ -175,12 +236,21 @@ fn reload(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
 }
 
 fn status(dm: &Dm, name: &str, table: bool) -> Result<(), Failure> {
-    let Answer::Texts(want) = dm.status(name, table, 1 << 20)? else {
+    for text in in_every_size(|room| dm.status(name, table, room))? {
+        println!("{text}");
+    }
+    Ok(())
+}
+
+/// Asks with buffers of every size up to one that holds the answer, which must be the same as in a
+/// large one.
+fn in_every_size(ask: impl Fn(usize) -> Result<Answer, Failure>) -> Result<Vec<String>, Failure> {
+    let Answer::Texts(want) = ask(1 << 20)? else {
         return Err("the answer does not fit into a MiB".into());
     };
     let mut full = 0;
-    for room in 8.. {
-        match dm.status(name, table, room)? {
+    for room in 8..=1 << 20 {
+        match ask(room)? {
             Answer::Full => full += 1,
             Answer::Texts(texts) if texts != want => {
                 return Err(format!(
@@ -193,8 +263,80 @@ fn status(dm: &Dm, name: &str, table: bool) -> Result<(), Failure> {
     if full == 0 {
         return Err("no buffer was too small".into());
     }
-    for text in want {
-        println!("{text}");
+    Ok(want)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_allocation_that_fails_leads_to() {
+        let refused = || Err("Cannot allocate memory".to_string());
+        for left in ["0", "0\n"] {
+            let left = left.as_bytes();
+            assert_eq!(starved(Ok(()), left), Ok(Starved::Survived));
+            assert_eq!(starved(refused(), left), Ok(Starved::Refused));
+        }
+        for left in ["1\n", "10\n", "", "00\n"] {
+            let left = left.as_bytes();
+            assert_eq!(starved(Ok(()), left), Ok(Starved::NotAtAll));
+            let what = starved(refused(), left).unwrap_err();
+            assert!(what.contains("with no allocation failing"), "{what}");
+        }
     }
-    Ok(())
+
+    fn texts(texts: &[&str]) -> Answer {
+        Answer::Texts(texts.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_answer_is_the_same_in_every_buffer_that_holds_it() {
+        let ask = |room| match room {
+            ..100 => Ok(Answer::Full),
+            _ => Ok(texts(&["one", "two"])),
+        };
+        assert_eq!(in_every_size(ask), Ok(vec!["one".into(), "two".into()]));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_or_another_one_is_found() {
+        let cut = |room| match room {
+            ..100 => Ok(Answer::Full),
+            100 => Ok(texts(&["one", "tw"])),
+            _ => Ok(texts(&["one", "two"])),
+        };
+        let what = in_every_size(cut).unwrap_err();
+        assert!(what.contains("in 100 bytes"), "{what}");
+        let fewer = |room| match room {
+            ..100 => Ok(texts(&["one"])),
+            _ => Ok(texts(&["one", "two"])),
+        };
+        assert!(in_every_size(fewer).is_err());
+    }
+
+    #[test]
+    fn buffers_that_are_never_or_always_too_small_are_found() {
+        let what = in_every_size(|_| Ok(texts(&["one"]))).unwrap_err();
+        assert!(what.contains("no buffer was too small"), "{what}");
+        let what = in_every_size(|_| Ok(Answer::Full)).unwrap_err();
+        assert!(what.contains("does not fit"), "{what}");
+        assert!(in_every_size(|_| Err("an ioctl".into())).is_err());
+    }
+
+    #[test]
+    fn reads_that_differ_are_found() {
+        for same in [Same(OnceLock::new()), Same(OnceLock::from(vec![7; 1024]))] {
+            assert_eq!(same.check(vec![7; 1024]), Ok(()));
+            assert_eq!(same.check(vec![7; 1024]), Ok(()));
+            let mut other = vec![7; 1024];
+            other[1000] = 8;
+            assert!(same.check(other).unwrap_err().contains("byte 1000 is 0x08"));
+            assert!(same.check(vec![7; 512]).is_err());
+            assert!(same.check(vec![]).is_err());
+        }
+        assert!(Same(OnceLock::from(vec![7; 512]))
+            .check(vec![0; 512])
+            .is_err());
+    }
 }

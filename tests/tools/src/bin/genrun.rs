@@ -545,13 +545,15 @@ mod tests {
     use super::*;
     use std::io;
 
+    /// Is given the memory that was read into, where it is from and how the read is to end; may change
+    /// the first and the last.
+    type Flaw<'a> = &'a dyn Fn(&mut [u8], usize, &mut io::Result<usize>);
+
     /// An image in memory that fails where it should, and may be made to do worse.
     struct Fake<'a> {
         expected: &'a Expected,
         cached: bool,
-        /// Is given the memory that was read into, where it is from and how the read is to end; may
-        /// change both.
-        flaw: &'a dyn Fn(&mut [u8], usize, &mut io::Result<usize>),
+        flaw: Flaw<'a>,
     }
 
     impl Source for Fake<'_> {
@@ -602,11 +604,7 @@ mod tests {
         [find(true), find(false)]
     }
 
-    fn check_with(
-        image: &Image,
-        of_cached: bool,
-        flaw: &dyn Fn(&mut [u8], usize, &mut io::Result<usize>),
-    ) -> Result<(), Failure> {
+    fn check_with(image: &Image, of_cached: bool, flaw: Flaw<'_>) -> Result<(), Failure> {
         let Verdict::Reads(expected) = &image.verdict else {
             panic!("it reads")
         };
