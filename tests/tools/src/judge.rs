@@ -529,6 +529,22 @@ mod tests {
     }
 
     #[test]
+    fn the_surroundings_hold_of_a_read_that_is_made_again() {
+        for at in [0, 2024, 6731] {
+            let mut read = Read::new();
+            read.memory[at] ^= 1;
+            let target = Target {
+                memory: &read.memory,
+                places: &read.places,
+                pattern: read.pattern,
+                at: read.at,
+                cached: false,
+            };
+            refused(target.leftovers(&read.content), "outside of the read");
+        }
+    }
+
+    #[test]
     fn how_a_read_may_end() {
         let fails = Wanted::Failure { unreadable: 2100 };
         let mut read = Read::new();

@@ -91,3 +91,62 @@ impl Holes {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holes(texts: &[&str]) -> Holes {
+        let mut holes = Holes::default();
+        for text in texts {
+            holes.add(text).unwrap();
+        }
+        holes
+    }
+
+    #[test]
+    fn the_first_byte_in_a_hole() {
+        assert_eq!(holes(&[]).first(0, u64::MAX), None);
+        for holes in [holes(&["512+512", "4096+1"]), holes(&["4096+1", "512+512"])] {
+            assert!(!holes.is_empty());
+            assert_eq!(holes.first(0, 512), None);
+            assert_eq!(holes.first(0, 513), Some(512));
+            assert_eq!(holes.first(0, 8192), Some(512));
+            assert_eq!(holes.first(700, 8192), Some(700));
+            assert_eq!(holes.first(1023, 1), Some(1023));
+            assert_eq!(holes.first(1024, 3072), None);
+            assert_eq!(holes.first(1024, 3073), Some(4096));
+            assert_eq!(holes.first(4096, 1), Some(4096));
+            assert_eq!(holes.first(4097, 1000), None);
+        }
+    }
+
+    #[test]
+    fn holes_have_a_start_and_a_length() {
+        for text in ["", "512", "512-512", "+", "1+", "+1", "a+1", "1+-1"] {
+            assert!(Holes::default().add(text).is_err(), "{text}");
+        }
+        let far = format!("{}+2", u64::MAX);
+        assert!(Holes::default().add(&far).is_err());
+    }
+
+    #[test]
+    fn a_file_is_followed_by_zeros_up_to_the_end_of_its_sector() {
+        let path = std::env::temp_dir().join(format!("overlaybd-reference-{}", std::process::id()));
+        std::fs::write(&path, [7; 700]).unwrap();
+        let reference = Reference::open(&path, 100, None).unwrap();
+        let short = Reference::open(&path, 100, Some(10)).unwrap();
+        let too_short = Reference::open(&path, 100, Some(601)).is_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(too_short);
+        assert_eq!((reference.len(), short.len()), (1024, 512));
+        let mut out = [1; 8];
+        reference.bytes_at(596, &mut out).unwrap();
+        assert_eq!(out, [7, 7, 7, 7, 0, 0, 0, 0]);
+        short.bytes_at(6, &mut out).unwrap();
+        assert_eq!(out, [7, 7, 7, 7, 0, 0, 0, 0]);
+        reference.bytes_at(1016, &mut out).unwrap();
+        assert_eq!(out, [0; 8]);
+        assert!(reference.bytes_at(1017, &mut out).is_err());
+    }
+}

@@ -24,7 +24,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         Mutex,
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 const USAGE: &str = "usage:
@@ -38,6 +38,9 @@ const USAGE: &str = "usage:
 
 /// The most layers that an image has.
 const MAX_LAYERS: usize = 8;
+
+/// How long the kernel log may take to say why a table was refused.
+const LOG_LIMIT: Duration = Duration::from_secs(5);
 
 /// Bytes of memory before and behind what is read that are looked at too: a page, so that reads can
 /// be made to the beginning of one.
@@ -475,6 +478,7 @@ impl Log {
 
     /// Looks for a refusal in what came since the last look.
     fn find(&mut self, refused: &Refused, refusal: &Refusal) -> Result<(), Failure> {
+        let start = Instant::now();
         let mut last = String::new();
         let mut record = [0; 8192];
         loop {
@@ -487,7 +491,13 @@ impl Log {
                         Said::Nothing => {}
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // While another CPU is writing a record, those behind it cannot be read.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if start.elapsed() > LOG_LIMIT {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 // Records were overwritten before they were read.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
                 Err(error) => return Err(format!("/dev/kmsg: {error}")),
@@ -639,6 +649,21 @@ mod tests {
                 };
                 let what = check_with(&image, cached, &flaw).unwrap_err();
                 assert!(what.contains("should be"), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_of_all_at_once_do_not() {
+        for image in images() {
+            let all = image.sectors as usize * SECTOR as usize;
+            for cached in [false, true] {
+                let flaw = |out: &mut [u8], _, _: &mut io::Result<usize>| {
+                    if out.len() == all {
+                        out[all - 1] ^= 1;
+                    }
+                };
+                assert!(check_with(&image, cached, &flaw).is_err());
             }
         }
     }
