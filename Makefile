@@ -43,7 +43,7 @@ help:
 	@echo 'make demo          boot a VM, build a stack from a real image, read it, compare it'
 	@echo 'make test          all tests: test-host and test-vm'
 	@echo 'make test-host     the tests that run on this machine (cargo test); TEST=name runs one'
-	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one, TRACE=1 with sh -x'
+	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one (CASE=list names them), TRACE=1 with sh -x'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
 	@echo 'make shell         a prompt in the VM with the module loaded'
 	@echo 'make bench         how fast it is, beside what else there is; BASELINE=module.ko compares with that, BENCH=--help'
@@ -53,7 +53,7 @@ help:
 	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
 	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
 	@echo 'make clean         remove what was built in this folder'
-	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug|speed|um, CASE=name, TRACE=1, FUZZ_TARGETS=names'
+	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug|speed|um, CASE=name, TRACE=1, VM="--guests 1 --memory 4096", FUZZ_TARGETS=names'
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
@@ -67,11 +67,11 @@ kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages-build
 kernels: kernel-plain kernel-debug
 
 # The binaries that VM cases run. Linked statically: the debugging kernel takes three times as long to
-# start a program that has libraries to load, and the guest has no loader where clang is told one is.
-# --target keeps the flags from procedural macros.
+# start a program that has libraries to load. To fixed addresses: the linker would give any other the loader
+# of the set of programs, which the guest has not got. --target keeps the flags from procedural macros.
 .PHONY: tools
 tools: packages-build
-	@RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static" $(with) cargo build --quiet --release --package overlaybd-tools \
+	@RUSTFLAGS='-Ctarget-feature=+crt-static -Crelocation-model=static' $(with) cargo build --quiet --release --package overlaybd-tools \
 		--target x86_64-unknown-linux-gnu
 
 # --- running --------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ fuzz: packages-build
 test-vm: KERNEL := debug
 test-vm: packages-vm tools
 	@$(MAKE) KERNEL=$(KERNEL) module
-	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace)
+	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) $(VM)
 
 # --- measuring ------------------------------------------------------------------------------------
 
