@@ -25,9 +25,15 @@
 #
 #   fail TEXT...                     ends the case as failed
 #   note TEXT...                     a line for the output, shown when the case fails
+#   report TEXT...                   what the case has checked, shown when it passes
+#   skip TEXT...                     ends the case as skipped: here is nothing that it could check
+#   lacks TEXT...                    the kernel has not got what the case needs: skips it, or fails it on the
+#                                    project's own debugging kernel, which has everything
+#   every TABLE N                    N must be the number of rows of that table (see below)
 #   expect_eq WHAT GOT WANT          GOT must be WANT
 #   expect_ok COMMAND...             must succeed (its output is shown when it does not)
-#   expect_fail COMMAND...           must fail
+#   expect_fail COMMAND...           must fail, for whatever reason
+#   expect_eio COMMAND...            must fail, and say that this is for an I/O error
 #   expect_fail_with TEXT COMMAND... must fail, and its output or the kernel log must contain TEXT
 #   eventually SECONDS COMMAND...    must succeed within that time; tried ten times a second
 #
@@ -38,6 +44,8 @@
 #   dm_create NAME TABLE [ARGS...]   dmsetup create NAME ARGS... with that table; /dev/mapper/NAME
 #   dm_remove NAME                   removes it before the end of the case
 #   loop_detach DEVICE               the same for a loop device
+#   null_disk NAME MIB SETTING...    makes /dev/NAME, a null_blk device in memory, with SETTINGs of its configfs
+#                                    folder (irqmode=2: its bios end in a hard interrupt, 1: in a soft one)
 #   mount_ro DEVICE DIR [ARGS...]    mounts read-only on DIR, which is made
 #   unmount DIR                      unmounts before the end of the case
 #
@@ -55,6 +63,13 @@
 #                                    the log is looked at when the case ends
 #   errno_of NAME                    the number of an errno
 #   info_of NAME                     the status of NAME behind the target's name
+#   count_of NAME FIELD              sets $count to the number behind FIELD in the status of NAME; fails if
+#                                    there is none
+#   reads_of NAME                    sets $reads to how many reads a dm device has completed, well or not
+#   turns_of_workers                 sets $turns to how often threads whose latest work was ours have waited
+#                                    or given way: each piece of work that had to wake one adds to it
+#   under_way NAME N [PID...]        whether N reads or more of a dm device have begun and not ended, and these
+#                                    processes wait for I/O
 #
 #   bytes_of DEVICE, sectors_of DEVICE       its size
 #   sha256_of FILE [BYTES]           sha256 of the whole file or device, or of its first BYTES
@@ -70,6 +85,7 @@
 #                  header_overwritten content_bytes
 #   stacks.tsv     virtual_size sha256 merged_segments layers (separated by commas, lowest first)
 #   malformed.tsv  file kind bytes want reference_reader content_bytes content_sha256
+#   TABLE.rows     how many rows it has
 #   about TABLE FILE                 sets $of_COLUMN for every column of FILE's row; fails if it has none
 # Example: while IFS="$TAB" read -r file container offset bytes rest; do ...; done <"$IMAGES/zfiles.tsv"
 
@@ -94,6 +110,27 @@ fail() {
 	exit 1
 }
 
+report() {
+	printf '%s\n' "$*" >"$CASE_TMP/.report"
+}
+
+skip() {
+	printf '%s\n' "$*" >"$CASE_TMP/.skip"
+	exit 77
+}
+
+lacks() {
+	case $(uname -r) in
+	*-overlaybd-debug) fail "the debugging kernel has no $*" ;;
+	esac
+	skip "the kernel has no $*"
+}
+
+every() {
+	read -r ev_rows <"$IMAGES/$1.rows"
+	[ "$2" -eq "$ev_rows" ] || fail "$2 of the $ev_rows rows of $1.tsv were run"
+}
+
 expect_eq() {
 	[ "$2" = "$3" ] || fail "$1 is '$2', should be '$3'"
 }
@@ -115,6 +152,14 @@ expect_fail_with() {
 	case "$fail_out$with_log" in
 	*"$with_text"*) ;;
 	*) fail "'$*' failed without saying '$with_text': $fail_out; kernel log: $with_log" ;;
+	esac
+}
+
+expect_eio() {
+	expect_fail "$@"
+	case $fail_out in
+	*"Input/output error"*) ;;
+	*) fail "'$*' failed, but not with an I/O error: $fail_out" ;;
 	esac
 }
 
@@ -177,6 +222,20 @@ dm_create() {
 dm_remove() {
 	dmsetup remove "$1"
 	undo_drop "dmsetup remove $1"
+}
+
+null_disk() {
+	nd_dir=/sys/kernel/config/nullb/$1
+	[ -d /sys/kernel/config/nullb ] || lacks "null_blk that is set up through configfs"
+	mkdir "$nd_dir"
+	undo_add "rmdir $nd_dir"
+	echo "$2" >"$nd_dir/size"
+	echo 1 >"$nd_dir/memory_backed"
+	shift 2
+	for nd_setting; do
+		echo "${nd_setting#*=}" >"$nd_dir/${nd_setting%%=*}"
+	done
+	echo 1 >"$nd_dir/power"
 }
 
 mount_ro() {
@@ -244,7 +303,7 @@ random_reads() {
 
 # generated SEED FIRST COUNT: generated images in the targets, by as many threads as there are eight files:
 # as many as an image can have. With KASAN every device costs a tenth of a second to make and remove: there
-# it is few of them, and CI has all read on the plain kernel.
+# it is the first few of them, and CI has all read on the plain kernel.
 generated() {
 	gn_slots=
 	gn_count=$3
@@ -259,7 +318,10 @@ generated() {
 		gn_slots="$gn_slots $CASE_TMP/slot$gn_n=$loop"
 	done
 	# shellcheck disable=SC2086
-	genrun guest $gn_slots --seed "$1" --first "$2" --count $gn_count
+	genrun guest $gn_slots --seed "$1" --first "$2" --count $gn_count >"$CASE_TMP/generated" || fail "$(cat "$CASE_TMP/generated")"
+	gn_read=$(awk '/\(refused / { n += $1 } END { print n + 0 }' "$CASE_TMP/generated")
+	expect_eq "images read" "$gn_read" "$gn_count"
+	report "$gn_read images of $3"
 }
 
 # The log has the number of an error, or its name if the kernel was built with names.
@@ -319,6 +381,44 @@ info_of() {
 	printf '%s\n' "${in_status#* * * }"
 }
 
+count_of() {
+	co_info=$(info_of "$1") || fail "$co_info"
+	count=${co_info##*" $2 "}
+	count=${count%% *}
+	case $count in
+	"" | *[!0-9]*) fail "the status of $1 does not say $2: $co_info" ;;
+	esac
+}
+
+# folder_of NAME: sets $folder to what sysfs has of a dm device.
+folder_of() {
+	fo_number=$(stat -L -c '%t %T' "/dev/mapper/$1") || fail "there is no dm device $1"
+	folder=/sys/dev/block/$((0x${fo_number% *})):$((0x${fo_number#* }))
+}
+
+reads_of() {
+	folder_of "$1"
+	read -r reads _ <"$folder/stat"
+}
+
+turns_of_workers() {
+	turns=$(cat /proc/[0-9]*/status 2>/dev/null |
+		awk '/^Name:/ { ours = /[0-9H][-+]dm-overlaybd/ } ours && /ctxt_switches/ { n += $2 } END { print n + 0 }')
+}
+
+under_way() {
+	folder_of "$1"
+	read -r uw_reads _ <"$folder/inflight"
+	[ "$uw_reads" -ge "$2" ] || return 1
+	shift 2
+	for uw_pid; do
+		# The state stands behind the name, which is in parentheses.
+		read -r uw_stat <"/proc/$uw_pid/stat" || return 1
+		uw_stat=${uw_stat##*") "}
+		[ "${uw_stat%% *}" = D ] || return 1
+	done
+}
+
 bytes_of() {
 	busybox blockdev --getsize64 "$1"
 }
@@ -368,6 +468,9 @@ at_exit() {
 	code=$?
 	trap - EXIT
 	set +e
+	# A case is skipped with status 77, and only if it said why.
+	fine=0
+	[ ! -e "$CASE_TMP/.skip" ] || fine=77
 	if [ "$code" -eq 0 ] && [ -e "$REFUSALS" ]; then
 		refusals_hold || code=1
 	fi
@@ -387,7 +490,7 @@ at_exit() {
 		if ! step_out=$($step 2>&1); then
 			# Once a case has failed, what follows from that is only noted.
 			note "cannot take down: $step: $step_out"
-			[ "$code" -ne 0 ] || code=1
+			[ "$code" -ne "$fine" ] || code=1
 		fi
 	done <"$UNDO.steps"
 	exit "$code"
