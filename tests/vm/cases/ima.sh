@@ -11,10 +11,12 @@ measured=/sys/kernel/security/ima/ascii_runtime_measurements
 
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs2_raw.lsmt
 zfile=$(dmsetup table s.0)
+# shellcheck disable=SC2086 # the words of it
 set -- ${zfile#* * * }
 zdev=$1
 zbytes=$2
 stack=$(dmsetup table s)
+# shellcheck disable=SC2086
 set -- ${stack#* * * }
 
 # What is measured stands in the last column in hexadecimal.

@@ -7,10 +7,9 @@
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-tried=0
 for file in zfile/odd_1000003_lz4_4k_crc.zf zfile/one_lz4_4k_crc.zf; do
-	about zfiles $file || continue
 	note $file
+	about zfiles $file || fail "it is not in the set of images"
 	content=$of_content_bytes
 	zfile_of z $file
 	whole=$(((content + 511) / 512 * 512))
@@ -27,10 +26,8 @@ for file in zfile/odd_1000003_lz4_4k_crc.zf zfile/one_lz4_4k_crc.zf; do
 	expect_ok cmp "$CASE_TMP/got" "$CASE_TMP/last"
 	expect_ok cmp "$dev" "$CASE_TMP/padded"
 	expect_ok blkcheck sweep "$dev" "$CASE_TMP/content" --unit 4096
-	tried=$((tried + 1))
 	dm_remove z
 done
-[ $tried -gt 0 ] || fail "there is no such image"
 
 # The same of contents made for it: each length around a block's and a sector's end.
 for bytes in 511 513 4095 4097 65535 65537 70001; do

@@ -15,7 +15,7 @@ loop_of "$CASE_TMP/content"
 # Type, size, mode and owner of everything, and the sha256 of every file.
 describe() {
 	(
-		cd "$1"
+		cd "$1" || exit
 		find . -exec stat -c '%n %F %s %a %u:%g' {} +
 		find . -type f -exec sha256sum {} +
 	) | sort

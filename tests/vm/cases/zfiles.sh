@@ -8,16 +8,22 @@
 . /overlaybd/tests/vm/lib.sh
 
 read_any=0
+refused_any=0
+elsewhere=0
 n=0
 while IFS="$TAB" read -r file container offset bytes algo block_size verify overwritten content sha256; do
 	n=$((n + 1))
 	note "$file ($container, header overwritten: $overwritten)"
-	# The largest one has a case of its own.
-	[ "$content" -lt 268435456 ] || continue
+	# The largest one has a case of its own: legacy-base.
+	if [ "$file" = legacy/ext4_64 ]; then
+		elsewhere=$((elsewhere + 1))
+		continue
+	fi
 	loop_of "$IMAGES/$file" "$offset"
 	sectors=$(((content + 511) / 512))
 	if [ "$content" -eq 0 ]; then
 		refused "ZFile: content is empty" EOPNOTSUPP "0 1 zfile_target $loop $bytes"
+		refused_any=$((refused_any + 1))
 	else
 		dm_create z "0 $sectors zfile_target $loop $bytes" -r
 		expect_eq sectors "$(sectors_of /dev/mapper/z)" "$sectors"
@@ -41,5 +47,5 @@ while IFS="$TAB" read -r file container offset bytes algo block_size verify over
 	fi
 	loop_detach "$loop"
 done <"$IMAGES/zfiles.tsv"
-note "$read_any read"
-[ $read_any -ge 5 ] || fail "only $read_any ZFiles were read"
+every zfiles $((read_any + refused_any + elsewhere))
+report "$read_any ZFiles read, $refused_any refused"
