@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Lower devices whose reads end in a hard interrupt, as those of NVMe disks do, and in a soft one: contents
+# are what they should be, read by one and by several, and what cannot be read fails. In a hard interrupt
+# nothing is decompressed, each read wakes a worker for that; in a soft one small blocks of LZ4 are.
+#
+# timeout: 300
+. /overlaybd/tests/vm/lib.sh
+
+# A timer ends each read, within the tick that it takes in emulation.
+null_disk hard 8 irqmode=2 completion_nsec=1000
+# With a queue for polling besides, null_blk would end reads in the task.
+null_disk soft 8 irqmode=1 poll_queues=0
+
+# Reads of one block each, and whether each of them wakes a worker. Blocks of 64 KiB are kept for a while.
+reads=24
+for what in "hard 4096 yes" "soft 4096 no" "hard 4096 --zstd yes" "soft 4096 --zstd yes" "hard 65536 -" "soft 65536 -"; do
+	disk=${what%% *}
+	wakes=${what##* }
+	kind=${what#* }
+	kind=${kind% *}
+	note "blocks of $kind on the $disk disk"
+	# shellcheck disable=SC2086
+	[ -e "$CASE_TMP/$kind" ] || mkimage zfile "$CASE_TMP/$kind" --bytes 1048576 --block-size $kind
+	dd if="$CASE_TMP/$kind" of="/dev/$disk" bs=1M conv=fsync status=none
+	dm_create z "0 2048 zfile_target /dev/$disk $(stat -c %s "$CASE_TMP/$kind")" -r
+	if [ "$wakes" != - ]; then
+		turns_of_workers
+		before=$turns
+		dd if=/dev/mapper/z of="$CASE_TMP/out" bs=4096 count=$reads skip=7 iflag=direct status=none
+		turns_of_workers
+		expect_ok cmp -n $((reads * 4096)) -i 0:28672 "$CASE_TMP/out" "$CASE_TMP/$kind.content"
+		note "$reads reads, $((turns - before)) turns of workers"
+		if [ "$wakes" = yes ]; then
+			[ $((turns - before)) -ge $reads ] || fail "not every read has woken a worker"
+		else
+			[ $((turns - before)) -lt $reads ] || fail "every read has woken a worker"
+		fi
+	fi
+	if [ "$kind" = 65536 ]; then
+		note "sectors that cannot be read"
+		# The first block is stored in sectors 1 to more than 4, and read as a whole.
+		echo +2-4 >"/sys/kernel/config/nullb/$disk/badblocks"
+		expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/65536.content" --unit 65536 --bad 0+65536
+		random_reads /dev/mapper/z "$CASE_TMP/65536.content" 15 --seed 2 --threads 4 --bad 0+65536
+		count_of z read_errors
+		[ "$count" -gt 0 ] || fail "the errors are not counted: $(info_of z)"
+		echo -2-4 >"/sys/kernel/config/nullb/$disk/badblocks"
+	fi
+	expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/$kind.content" --unit 131072
+	random_reads /dev/mapper/z "$CASE_TMP/$kind.content" 15 --seed 1 --threads 4
+	dm_remove z
+done
