@@ -11,31 +11,40 @@
 
 module=/overlaybd/dm-overlaybd.ko
 
-# count_of NAME FIELD: a number of the status line.
-count_of() {
-	info_of "$1" | sed "s/.* $2 \([0-9]*\).*/\1/"
-}
-
-# Reads that a device has completed.
-reads_of() {
-	awk '{ print $1 }' "/sys/dev/block/$(dmsetup info -c --noheadings -o major,minor --separator : "$1")/stat"
-}
-
-# read_together NAME BLOCK FIRST: eight reads of 4 KiB at the same time, of a block of 64 KiB from 4 KiB times
-# FIRST on; the exit status of each goes to a file, its data to another.
+# read_together BLOCK FIRST cached|lower [TABLE]: eight reads of 4 KiB at the same time, of a block of 64 KiB from
+# 4 KiB times FIRST on, that is kept or has to come from the lower device. That is then suspended until all
+# eight wait, and may get another table meanwhile. What became of each is in $statuses, in the order of the
+# reads; their data is in files.
 read_together() {
+	if [ "$3" = lower ]; then
+		dmsetup suspend under
+	fi
+	pids=
 	n=0
 	while [ $n -lt 8 ]; do
-		(
-			status=0
-			dd if=/dev/mapper/"$1" of="$CASE_TMP/part$n" bs=4096 skip=$(($2 * 16 + $3 + n)) count=1 iflag=direct 2>/dev/null ||
-				status=$?
-			echo $status >"$CASE_TMP/status$n"
-		) &
+		dd if=/dev/mapper/z of="$CASE_TMP/part$n" bs=4096 skip=$(($1 * 16 + $2 + n)) count=1 iflag=direct \
+			status=none 2>"$CASE_TMP/error$n" &
+		pids="$pids $!"
 		n=$((n + 1))
 	done
-	wait
-	cat "$CASE_TMP"/status? | tr '\n' ' '
+	if [ "$3" = lower ]; then
+		# shellcheck disable=SC2086
+		eventually 60 under_way z 8 $pids
+		[ -z "${4:-}" ] || dmsetup load under -r --table "$4"
+		dmsetup resume under
+	fi
+	statuses=
+	n=0
+	for pid in $pids; do
+		if wait "$pid"; then
+			statuses="$statuses read"
+		elif grep -q "Input/output error" "$CASE_TMP/error$n"; then
+			statuses="$statuses EIO"
+		else
+			statuses="$statuses $(cat "$CASE_TMP/error$n")"
+		fi
+		n=$((n + 1))
+	done
 }
 
 insmod $module
@@ -47,8 +56,10 @@ for size in 8192 16384 65536; do
 	dd if=/dev/mapper/z$size of="$CASE_TMP/out" bs=4096 iflag=direct 2>/dev/null
 	expect_ok cmp "$CASE_TMP/out" "$CASE_TMP/zf$size.content"
 	blocks=$(((300544 + size - 1) / size))
-	expect_eq "blocks decompressed" "$(count_of z$size blocks_decompressed)" $blocks
-	expect_eq "reads answered" "$(count_of z$size cache_hits)" $((74 - blocks))
+	count_of z$size blocks_decompressed
+	expect_eq "blocks decompressed" "$count" $blocks
+	count_of z$size cache_hits
+	expect_eq "reads answered" "$count" $((74 - blocks))
 	random_reads /dev/mapper/z$size "$CASE_TMP/zf$size.content" 100 --seed $size --threads 4
 	expect_ok blkcheck sweep /dev/mapper/z$size "$CASE_TMP/zf$size.content" --unit 1536
 	dm_remove z$size
@@ -56,29 +67,36 @@ done
 
 note "at the same time"
 n=$(sectors_of "$loop")
-dm_create under "0 $n delay $loop 0 1500" -r
+table="0 $n linear $loop 0"
+dm_create under "$table" -r
 dm_create z "0 587 zfile_target /dev/mapper/under $(stat -c %s "$CASE_TMP/zf65536")" -r
-before=$(reads_of under)
-expect_eq statuses "$(read_together z 1 8)" "0 0 0 0 0 0 0 0 "
-expect_eq "lower reads" "$(reads_of under)" $((before + 1))
-expect_eq "blocks decompressed" "$(count_of z blocks_decompressed)" 1
+reads_of under
+before=$reads
+read_together 1 8 lower
+expect_eq "the reads" "$statuses" " read read read read read read read read"
+reads_of under
+expect_eq "lower reads" "$reads" $((before + 1))
+count_of z blocks_decompressed
+expect_eq "blocks decompressed" "$count" 1
 cat "$CASE_TMP"/part? >"$CASE_TMP/out"
 dd if="$CASE_TMP/zf65536.content" of="$CASE_TMP/wanted" bs=32768 skip=3 count=1 2>/dev/null
 expect_ok cmp "$CASE_TMP/out" "$CASE_TMP/wanted"
 
 note "at the same time, and it cannot be read"
-dm_create bad "0 $n error" -r
-dmsetup load under -r --table "0 $n delay /dev/mapper/bad 0 1500"
-dmsetup resume under
-before=$(reads_of under)
-expect_eq statuses "$(read_together z 2 0)" "1 1 1 1 1 1 1 1 "
-expect_eq "lower reads" "$(reads_of under)" $((before + 1))
-expect_eq "read errors" "$(count_of z read_errors)" 1
+dm_create bad "0 $(sectors_of "$loop") error" -r
+before=$reads
+read_together 2 0 lower "0 $(sectors_of "$loop") linear /dev/mapper/bad 0"
+expect_eq "the reads" "$statuses" " EIO EIO EIO EIO EIO EIO EIO EIO"
+reads_of under
+expect_eq "lower reads" "$reads" $((before + 1))
+count_of z read_errors
+expect_eq "read errors" "$count" 1
 # What is kept can be read all the same.
-expect_eq statuses "$(read_together z 1 0)" "0 0 0 0 0 0 0 0 "
+read_together 1 0 cached
+expect_eq "the reads" "$statuses" " read read read read read read read read"
 
 note "healed"
-dmsetup load under -r --table "0 $n linear $loop 0"
+dmsetup load under -r --table "$table"
 dmsetup resume under
 random_reads /dev/mapper/z "$CASE_TMP/zf65536.content" 50 --seed 1 --threads 2
 dm_remove z
@@ -91,7 +109,9 @@ expect_ok insmod $module block_cache_kib=0
 dm_create z "0 587 zfile_target $loop $(stat -c %s "$CASE_TMP/zf65536")" -r
 dd if=/dev/mapper/z of="$CASE_TMP/out" bs=4096 iflag=direct 2>/dev/null
 expect_ok cmp "$CASE_TMP/out" "$CASE_TMP/zf65536.content"
-expect_eq "blocks decompressed" "$(count_of z blocks_decompressed)" 74
-expect_eq "reads answered" "$(count_of z cache_hits)" 0
+count_of z blocks_decompressed
+expect_eq "blocks decompressed" "$count" 74
+count_of z cache_hits
+expect_eq "reads answered" "$count" 0
 dm_remove z
 expect_ok rmmod dm_overlaybd

@@ -8,13 +8,12 @@
 . /overlaybd/tests/vm/lib.sh
 
 zfile_of z zfile/odd512_lz4_1k_crc.zf
-blkcheck hash "$dev" --save "$CASE_TMP/z" >"$CASE_TMP/hash"
-expect_eq sha256 "$(cat "$CASE_TMP/hash")" "$of_content_sha256"
+holds "$dev" "$of_content_sha256" "$CASE_TMP/z"
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt
 four=$(awk -F '\t' '$4 ~ /^lsmt\/fs0[^,]*,[^,]*,[^,]*,lsmt\/fs3[^,]*$/ { print $2; exit }' "$IMAGES/stacks.tsv")
 holds /dev/mapper/s "$four" "$CASE_TMP/s"
 zfile_of big zfile/rand1m_lz4_64k_crc.zf
-blkcheck hash "$dev" --save "$CASE_TMP/big" >/dev/null
+holds "$dev" "$of_content_sha256" "$CASE_TMP/big"
 
 note "eight threads on each of three devices"
 pids=

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tables of five targets, ZFiles and stacks, are made, read and removed a thousand times, then tables that
-# are refused halfway. Afterwards the kernel has as much memory as before.
+# Tables of five targets, ZFiles and stacks, are made, read, compared and removed a thousand times, then
+# tables that are refused halfway. Afterwards the kernel has as much memory as before.
 #
 # With KASAN, where every device costs a tenth of a second, it is a thousand targets in two hundred
 # devices; CI has the thousand on the plain kernel.
@@ -12,9 +12,17 @@
 
 image=neg/z00_ok_trailer.zf
 layer=neg/l00_ok.lsmt
+# part NAME SECTORS TARGET SHA256: keeps what this target holds in a file, known to be right.
+part() {
+	dm_create "$1" "0 $2 $3" -r
+	holds "/dev/mapper/$1" "$4" "$CASE_TMP/$1"
+	dm_remove "$1"
+}
+
 loop_of "$IMAGES/$image"
 about malformed $image
 zfile="zfile_target $loop $of_bytes"
+part zfile 129 "$zfile" "$of_content_sha256"
 late="0 129 $zfile
 129 1 zfile_target $loop 1024"
 mkimage zfile "$CASE_TMP/zstd" --bytes 66048 --zstd
@@ -24,6 +32,14 @@ loop_of "$IMAGES/$layer"
 about malformed $layer
 layer_bytes=$of_bytes
 stack="lsmt_target $loop $layer_bytes $loop $layer_bytes"
+part stack $((of_content_bytes / 512)) "$stack" "$of_content_sha256"
+{
+	cat "$CASE_TMP/zfile"
+	head -c 51200 "$CASE_TMP/stack"
+	cat "$CASE_TMP/zstd.content" "$CASE_TMP/zfile"
+	head -c 51200 "$CASE_TMP/stack"
+} >"$CASE_TMP/content"
+expect_eq "sectors of the table" "$(stat -c %s "$CASE_TMP/content")" $((587 * 512))
 bad="0 65536 $stack $loop 8192"
 
 # Memory that is not there to be had, in KiB: what is free, what caches would give back.
@@ -43,18 +59,18 @@ round() {
 129 100 $stack
 229 129 $zstd
 358 129 $zfile
-487 100 $stack" --threads 8 --count "$1" --read 300544
+487 100 $stack" --threads 8 --count "$1" --holds "$CASE_TMP/content"
 }
 
 # The first rounds fill what the kernel keeps: per-CPU caches, slabs, names, ZSTD's workspaces.
 round 16
 before=$(used)
 areas=$(vmallocs)
+rounds=1000
 if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
-	round 200
-else
-	round 1000
+	rounds=200
 fi
+round $rounds
 n=0
 while [ $n -lt 5 ]; do
 	expect_fail dmsetup create refused -r --table "$bad"
@@ -73,4 +89,5 @@ if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
 	limit=$((limit + $(awk '/^MemTotal/ { print $2 }' /proc/meminfo) / 32))
 fi
 [ $((after - before)) -lt $limit ] || fail "$((after - before)) KiB are gone"
+report "$rounds devices of five targets"
 expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0

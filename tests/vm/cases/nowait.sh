@@ -26,6 +26,8 @@ dm_create zipped "0 32768 lsmt_target $dev $dev_bytes" -r
 
 counts /dev/mapper/raw "$CASE_TMP/content"
 [ "$answered" -gt 0 ] || fail "a stack of raw layers never answers"
+report "a stack of raw layers answered $answered of $((answered + refused))"
 counts /dev/mapper/z "$CASE_TMP/z"
 expect_eq "answered by a ZFile" "$answered" 0
 counts /dev/mapper/zipped "$CASE_TMP/content"
+expect_eq "answered by a stack on a ZFile" "$answered" 0

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# On a device that answers in the task that asks, that task decompresses, and hands parts of long reads
-# over to the other CPU; all of it, by one reader and by several, LZ4 and ZSTD, is what it should be.
+# On a device that answers in the task that asks, that task decompresses: short reads wake no worker. Of long
+# reads it hands parts over to the other CPU, whose workers run then. All of it, by one reader and by
+# several, LZ4 and ZSTD, is what it should be.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -14,8 +15,17 @@ for kind in "4096" "4096 --zstd" "65536" "65536 --zstd"; do
 	mkimage zfile "$CASE_TMP/zf" --bytes $bytes --block-size $kind
 	dd if="$CASE_TMP/zf" of=/dev/ram0 bs=1M conv=fsync status=none
 	dm_create z "0 $((bytes / 512)) zfile_target /dev/ram0 $(stat -c %s "$CASE_TMP/zf")" -r
-	for unit in 524288 4194304; do
+	for unit in 65536 524288 4194304; do
+		turns_of_workers
+		before=$turns
 		expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/zf.content" --unit $unit
+		turns_of_workers
+		note "reads of $unit, $((turns - before)) turns of workers"
+		if [ $unit -gt 65536 ]; then
+			[ "$turns" -gt "$before" ] || fail "nothing was handed over"
+		else
+			[ $((turns - before)) -lt $((bytes / unit / 2)) ] || fail "workers had $((turns - before)) turns"
+		fi
 	done
 	random_reads /dev/mapper/z "$CASE_TMP/zf.content" 40 --seed 1 --threads 4 --max-bytes 1048576
 	dm_remove z

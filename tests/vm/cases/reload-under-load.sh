@@ -55,6 +55,7 @@ dm_create w "0 977 zfile_target /dev/mapper/under $(stat -c %s "$CASE_TMP/a")" -
 dmsetup suspend under
 blkcheck compare /dev/mapper/w "$CASE_TMP/a.content" --reads 20 --seed 6 >"$CASE_TMP/out" 2>&1 &
 reader=$!
+eventually 60 under_way w 1
 sleep 1
 expect_ok kill -0 $reader
 [ ! -s "$CASE_TMP/out" ] || fail "a read ended: $(cat "$CASE_TMP/out")"

@@ -54,7 +54,7 @@ note "forced: later reads fail, none hangs"
 expect_ok dmsetup create z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
 exec 3</dev/mapper/z
 dmsetup remove --force z >/dev/null 2>&1 || true
-expect_fail dd if=/dev/mapper/z of=/dev/null bs=4096 count=1 iflag=direct
+expect_eio dd if=/dev/mapper/z of=/dev/null bs=4096 count=1 iflag=direct
 exec 3<&-
 expect_ok dmsetup remove z
 

@@ -10,15 +10,16 @@ use overlaybd_tools::{
     dm::{Answer, Dm, Line},
     Context, Failure,
 };
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
 
 const USAGE: &str = "usage:
-  dmcheck cycle NAME TABLE --count N [--threads N] [--read BYTES] [--content FILE]
-      makes devices NAME-0, NAME-1, ... one a thread, reads each and removes it, again and again.
-      What it reads is what the file begins with, or without one the same each time
+  dmcheck cycle NAME TABLE --count N --holds FILE [--threads N]
+      makes devices NAME-0, NAME-1, ... one a thread, compares what each holds with the file and
+      removes it, again and again
   dmcheck load NAME TABLE --count N
       makes a device, loads and drops the table again and again, and removes the device
   dmcheck starve NAME TABLE
@@ -31,7 +32,7 @@ const USAGE: &str = "usage:
 
 fn main() {
     args::run(|| {
-        let mut args = Args::parse(&["table", "help"], &["content", "count", "threads", "read"])?;
+        let mut args = Args::parse(&["table", "help"], &["count", "threads", "holds"])?;
         if args.flag("help") {
             println!("{USAGE}");
             return Ok(());
@@ -63,28 +64,15 @@ fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
     let table = table(&args.word("the table")?)?;
     let threads: u64 = args.get("threads")?.unwrap_or(1);
     let each = count(args)?.div_ceil(threads);
-    let bytes: u64 = args.get("read")?.unwrap_or(512);
-    let content: Option<PathBuf> = args.get("content")?;
-    let same = match content {
-        Some(path) => {
-            let mut content = std::fs::read(&path).context(path.display())?;
-            content.truncate(bytes as usize);
-            Same(OnceLock::from(content))
-        }
-        None => Same(OnceLock::new()),
-    };
+    let holds: PathBuf = args.get("holds")?.ok_or("--holds is missing")?;
+    let content = fs::read(&holds).context(holds.display())?;
     let one = |name: &str| {
         let node = dm.create(name)?;
         let used = dm.load(name, &table).and_then(|()| {
             dm.resume(name)?;
-            let mut read = Vec::new();
-            if bytes > 0 {
-                Device::open(&node, true)?.scan(0, bytes, |_, piece| {
-                    read.extend_from_slice(piece);
-                    Ok(())
-                })?;
-            }
-            same.check(read)
+            Device::open(&node, true)?.scan(0, content.len() as u64, |at, read| {
+                compare(&content, at, read)
+            })
         });
         let removed = dm.remove(name);
         used.and(removed)
@@ -105,27 +93,20 @@ fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
     })
 }
 
-/// What every read has to give: what the first one gave, if nothing is known before.
-struct Same(OnceLock<Vec<u8>>);
-
-impl Same {
-    fn check(&self, read: Vec<u8>) -> Result<(), Failure> {
-        let len = read.len();
-        let wanted = self.0.get_or_init(|| read.clone());
-        if *wanted == read {
-            return Ok(());
-        }
-        let at = wanted
-            .iter()
-            .zip(&read)
-            .position(|(one, other)| one != other);
-        Err(match at {
-            Some(at) => format!(
-                "byte {at} is {:#04x}, should be {:#04x}",
-                read[at], wanted[at]
-            ),
-            None => format!("{len} bytes were read, not {}", wanted.len()),
-        })
+/// Compares what was read from `at` on with what the device should hold.
+fn compare(content: &[u8], at: u64, read: &[u8]) -> Result<(), Failure> {
+    let wanted = usize::try_from(at)
+        .ok()
+        .and_then(|from| content.get(from..)?.get(..read.len()))
+        .ok_or_else(|| format!("{} bytes at {at} are more than there should be", read.len()))?;
+    match wanted.iter().zip(read).position(|(one, other)| one != other) {
+        None => Ok(()),
+        Some(n) => Err(format!(
+            "byte {} is {:#04x}, should be {:#04x}",
+            at + n as u64,
+            read[n],
+            wanted[n]
+        )),
     }
 }
 
@@ -326,17 +307,14 @@ mod tests {
 
     #[test]
     fn reads_that_differ_are_found() {
-        for same in [Same(OnceLock::new()), Same(OnceLock::from(vec![7; 1024]))] {
-            assert_eq!(same.check(vec![7; 1024]), Ok(()));
-            assert_eq!(same.check(vec![7; 1024]), Ok(()));
-            let mut other = vec![7; 1024];
-            other[1000] = 8;
-            assert!(same.check(other).unwrap_err().contains("byte 1000 is 0x08"));
-            assert!(same.check(vec![7; 512]).is_err());
-            assert!(same.check(vec![]).is_err());
-        }
-        assert!(Same(OnceLock::from(vec![7; 512]))
-            .check(vec![0; 512])
-            .is_err());
+        let content: Vec<u8> = (0..=255).cycle().take(1024).collect();
+        assert_eq!(compare(&content, 0, &content), Ok(()));
+        assert_eq!(compare(&content, 512, &content[512..]), Ok(()));
+        let mut other = content[512..].to_vec();
+        other[488] ^= 8;
+        let what = compare(&content, 512, &other).unwrap_err();
+        assert!(what.contains("byte 1000 is 0xe0, should be 0xe8"), "{what}");
+        assert!(compare(&content, 512, &content).is_err());
+        assert!(compare(&content, 2048, &content[..1]).is_err());
     }
 }
