@@ -99,7 +99,11 @@ fn compare(content: &[u8], at: u64, read: &[u8]) -> Result<(), Failure> {
         .ok()
         .and_then(|from| content.get(from..)?.get(..read.len()))
         .ok_or_else(|| format!("{} bytes at {at} are more than there should be", read.len()))?;
-    match wanted.iter().zip(read).position(|(one, other)| one != other) {
+    match wanted
+        .iter()
+        .zip(read)
+        .position(|(one, other)| one != other)
+    {
         None => Ok(()),
         Some(n) => Err(format!(
             "byte {} is {:#04x}, should be {:#04x}",
