@@ -179,16 +179,19 @@ impl BlockCache {
                     }
                 };
             }
-            let free = |slot: &&mut Slot| matches!(slot.use_, Use::Empty | Use::Ready(0));
-            let oldest = slots
-                .iter_mut()
-                .enumerate()
-                .filter(|(_, slot)| free(slot))
-                .min_by_key(|(_, slot)| match slot.use_ {
-                    Use::Empty => 0,
-                    _ => slot.used,
-                });
-            let Some((at, slot)) = oldest else {
+            // When a slot that is free was used last; those that are empty come first.
+            let age = |slot: &Slot| match slot.use_ {
+                Use::Empty => Some(0),
+                Use::Ready(0) => Some(slot.used),
+                _ => None,
+            };
+            let Some(oldest) = slots.iter().filter_map(age).min() else {
+                return Found::NoRoom;
+            };
+            let Some(at) = slots.iter().position(|slot| age(slot) == Some(oldest)) else {
+                return Found::NoRoom;
+            };
+            let Some(slot) = slots.get_mut(at) else {
                 return Found::NoRoom;
             };
             if slot.memory.is_none() {

@@ -7,7 +7,10 @@
 
 use super::bindings;
 use core::{
-    fmt,
+    fmt::{
+        self,
+        Write, //
+    },
     num::NonZero,
     ptr::NonNull, //
 };
@@ -228,10 +231,10 @@ impl LowerDevice {
 /// The device as `major:minor`, the form device-mapper gives in tables.
 impl fmt::Display for LowerDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: By the type invariant `dev` is live; its name is a NUL-terminated string that
-        // does not change.
-        let name = unsafe { CStr::from_char_ptr((*self.dev.as_ptr()).name.as_ptr()) };
-        f.write_str(name.to_str().unwrap_or("?"))
+        // SAFETY: By the type invariant `dev` is live; its name does not change.
+        let name = unsafe { &(*self.dev.as_ptr()).name };
+        let digits = name.iter().take_while(|&&byte| byte != 0);
+        digits.into_iter().try_for_each(|&byte| f.write_char(char::from(byte)))
     }
 }
 
