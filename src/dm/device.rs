@@ -234,7 +234,9 @@ impl fmt::Display for LowerDevice {
         // SAFETY: By the type invariant `dev` is live; its name does not change.
         let name = unsafe { &(*self.dev.as_ptr()).name };
         let digits = name.iter().take_while(|&&byte| byte != 0);
-        digits.into_iter().try_for_each(|&byte| f.write_char(char::from(byte)))
+        digits
+            .into_iter()
+            .try_for_each(|&byte| f.write_char(char::from(byte)))
     }
 }
 
