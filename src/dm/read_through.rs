@@ -118,7 +118,6 @@ impl<T: ReadThrough> PerBio for Pending<T> {
         assert!(align_of::<Self>() <= align_of::<*const ()>());
         size_of::<Self>()
     };
-    const SUBMITS: bool = true;
 
     fn new_shared() -> Result<WorkQueue> {
         WorkQueue::new()
@@ -186,7 +185,9 @@ impl<T: ReadThrough> Bio<'_, T> {
             (*lower).bi_iter.bi_sector = at.get();
             (*lower).bi_end_io = Some(lower_end_io::<T>);
             (*lower).bi_private = pending.cast();
-            // Charges the read to the cgroup of the task that asked, whichever task maps the bio.
+            // Charges the read to the cgroup of the task that asked, whichever task maps the bio. The
+            // target does not say `accounts_remapped_io`: device-mapper would then count the bios
+            // that wait for a block as under way only when they end.
             bindings::dm_submit_bio_remap(upper.as_ptr(), lower);
         }
         Mapped::submitted()

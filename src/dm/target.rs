@@ -52,8 +52,6 @@ pub(crate) trait PerBio {
     type Shared: Send + Sync;
     /// Size of the state in bytes.
     const SIZE: usize;
-    /// Whether the type submits bios of its own with `dm_submit_bio_remap`.
-    const SUBMITS: bool;
 
     /// Makes what is shared, when the type is registered.
     fn new_shared() -> Result<Self::Shared>;
@@ -64,7 +62,6 @@ pub(crate) trait PerBio {
 impl PerBio for () {
     type Shared = ();
     const SIZE: usize = 0;
-    const SUBMITS: bool = false;
 
     fn new_shared() -> Result {
         Ok(())
@@ -381,7 +378,6 @@ unsafe extern "C" fn ctr<T: Target>(
             unsafe {
                 (*ti).private = KBox::into_raw(made).cast();
                 (*ti).per_io_data_size = T::Io::SIZE as c_uint;
-                (*ti).set_accounts_remapped_io(T::Io::SUBMITS);
             }
             0
         }
