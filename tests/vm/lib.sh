@@ -66,8 +66,9 @@
 #   count_of NAME FIELD              sets $count to the number behind FIELD in the status of NAME; fails if
 #                                    there is none
 #   reads_of NAME                    sets $reads to how many reads a dm device has completed, well or not
-#   turns_of_workers                 sets $turns to how often threads whose latest work was ours have waited
-#                                    or given way: each piece of work that had to wake one adds to it
+#   turns_of_workers                 sets $turns to how often, since it was last called, workers whose latest
+#                                    work was ours have waited or given way: each piece of work that wakes
+#                                    one adds to it
 #   under_way NAME N [PID...]        whether N reads or more of a dm device have begun and not ended, and these
 #                                    processes wait for I/O
 #
@@ -401,9 +402,29 @@ reads_of() {
 	read -r reads _ <"$folder/stat"
 }
 
+# Workers come and go, and serve others in between: each is compared with itself.
 turns_of_workers() {
-	turns=$(cat /proc/[0-9]*/status 2>/dev/null |
-		awk '/^Name:/ { ours = /[0-9H][-+]dm-overlaybd/ } ours && /ctxt_switches/ { n += $2 } END { print n + 0 }')
+	turns=$(cat /proc/[0-9]*/status 2>/dev/null | awk -v last="$CASE_TMP/.workers" '
+		BEGIN {
+			while ((getline line <last) > 0) {
+				split(line, f)
+				before[f[1]] = f[2]
+			}
+			close(last)
+		}
+		/^Name:/ { worker = /kworker/; ours = /[0-9H][-+]dm-overlaybd/ }
+		/^Pid:/ { pid = $2 }
+		worker && /^voluntary_ctxt_switches:/ { now[pid] = $2 }
+		worker && /^nonvoluntary_ctxt_switches:/ {
+			now[pid] += $2
+			if (ours)
+				turns += now[pid] - before[pid]
+		}
+		END {
+			for (pid in now)
+				print pid, now[pid] >last
+			print turns + 0
+		}')
 }
 
 under_way() {
