@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 #
 # Debian packages without the machine's package management: sourced, after toolchain.sh, by the scripts
 # that fetch some. apt reads lists of its own and believes that nothing is installed; what it fetches is
@@ -22,10 +22,17 @@ need_debian() {
 	[ -r "$keyring" ] || die "$keyring is missing: install the package debian-archive-keyring"
 }
 
+# Ends when the cache is a place where nothing can be put.
+need_cache() {
+	mkdir -p "$OVERLAYBD_CACHE" 2>/dev/null || :
+	[ -w "$OVERLAYBD_CACHE" ] ||
+		die "$OVERLAYBD_CACHE cannot be written (XDG_CACHE_HOME names another place)"
+}
+
 # need_space MIB WHAT: ends when the cache's file system has less room than that.
 need_space() {
 	local free
-	mkdir -p "$OVERLAYBD_CACHE"
+	need_cache
 	free=$(($(df -Pk "$OVERLAYBD_CACHE" | awk 'NR == 2 { print $4 }') / 1024))
 	[ "$free" -ge "$1" ] ||
 		die "$2 needs $1 MiB in $OVERLAYBD_CACHE, $free MiB are free there (XDG_CACHE_HOME names another place)"
@@ -50,12 +57,17 @@ mirrors() {
 	' | sort -n | cut -d' ' -f2
 }
 
-# apt-get and apt-cache on the private lists. The machine's settings (proxies, certificates) hold,
-# its hooks do not: some images delete downloaded archives after every update.
+# apt-get and apt-cache on the private lists. The machine's settings of how to fetch (proxies,
+# certificates) hold; its hooks, pins and choices of packages do not.
 private_apt() {
 	local tool=$1
 	shift
-	"$tool" -c "$apt/apt.conf" "$@"
+	LC_ALL=C "$tool" -c "$apt/apt.conf" "$@"
+}
+
+# What apt said last when read_lists failed, as one line.
+apt_error() {
+	sed -n 's/^[EW]: //p' "$apt/errors" 2>/dev/null | head -n 1
 }
 
 # read_lists "URI SUITE"...: reads the package lists of these into the folder $apt.
@@ -67,6 +79,7 @@ read_lists() {
 		printf 'deb [arch=amd64 lang=none target=Packages signed-by=%s] %s main\n' "$keyring" "$source"
 	done >"$apt/sources.list"
 	cat >"$apt/apt.conf" <<-CONF
+	#clear APT::Default-Release;
 	#clear APT::Update::Pre-Invoke;
 	#clear APT::Update::Post-Invoke;
 	#clear APT::Update::Post-Invoke-Success;
@@ -74,6 +87,7 @@ read_lists() {
 	Dir::State "$apt";
 	Dir::State::lists "$apt/lists";
 	Dir::State::status "$apt/status";
+	Dir::Log "$apt";
 	Dir::Cache "$apt";
 	Dir::Cache::archives "$apt/archives";
 	Dir::Cache::pkgcache "";
@@ -85,12 +99,13 @@ read_lists() {
 	APT::Architecture "amd64";
 	APT::Architectures { "amd64"; };
 	APT::Install-Recommends "false";
+	APT::Install-Suggests "false";
 	APT::Sandbox::User "$(id -un)";
 	APT::Get::List-Cleanup "true";
 	Acquire::Languages "none";
 	Acquire::Retries "3";
 	CONF
-	private_apt apt-get -qq -o APT::Update::Error-Mode=any update
+	private_apt apt-get -qq -o APT::Update::Error-Mode=any update 2>"$apt/errors"
 }
 
 # read_release: reads the lists of the machine's own release: its suite from the first mirror that has
@@ -100,16 +115,31 @@ read_release() {
 	for mirror in $(mirrors); do
 		mapfile -t more < <(machine_suites |
 			grep -E " $codename-(updates|security)\$" | awk '!seen[$2]++')
-		if read_lists "$mirror $codename" "${more[@]}" 2>"$apt/errors"; then
-			return
-		fi
 		# Other vendors' archives may have a suite of that name: the release alone is enough.
-		if read_lists "$mirror $codename" 2>>"$apt/errors"; then
+		if read_lists "$mirror $codename" "${more[@]}" || read_lists "$mirror $codename"; then
 			return
 		fi
 	done
-	[ ! -s "$apt/errors" ] || sed -n 's/^[EW]: /    /p' "$apt/errors" | sort -u | head -n 3 >&2
-	die "the package lists of $codename cannot be read: is the network up, and does apt's source list name a Debian mirror?"
+	die "the package lists of $codename cannot be read: is the network up, and does apt's source list name a" \
+		"Debian mirror? $(apt_error)"
+}
+
+# The same for one that only looks: the lists stay in the cache and are read again after an hour, or later
+# when the network is down. Options of private_apt are left in `fast`.
+keep_release() {
+	apt=$OVERLAYBD_CACHE/lists
+	fast=(-o "Dir::Cache::pkgcache=pkgcache.bin" -o "Dir::Cache::srcpkgcache=srcpkgcache.bin")
+	mkdir -p "$apt"
+	exec 8>"$apt/lock"
+	flock 8
+	if [ -z "$(find "$apt/read-$codename" -mmin -60 2>/dev/null)" ]; then
+		if (read_release); then
+			touch "$apt/read-$codename"
+		else
+			[ -e "$apt/read-$codename" ] || exit 1
+		fi
+	fi
+	exec 8>&-
 }
 
 # unpack_closure ROOT PACKAGE...: downloads the packages with all they depend on, as if nothing were
@@ -118,8 +148,7 @@ unpack_closure() {
 	local root=$1 deb log=$apt/download.log total
 	shift
 	total=$(private_apt apt-get -s install "$@" 2>"$apt/errors" | grep -c '^Inst ') || {
-		sed -n 's/^E: /    /p' "$apt/errors" >&2
-		die "the archive lacks some of: $*"
+		die "the archive lacks some of: $* ($(apt_error))"
 	}
 	private_apt apt-get -y --download-only install "$@" 2>&1 |
 		"$here/progress" --log "$log" --count '^Get:[0-9]' --noun packages --total "$total" "downloading" || {
@@ -136,6 +165,8 @@ unpack_closure() {
 			--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' || exit
 		rm -f "$deb"
 	done | "$here/progress" --noun packages --total "$total" "unpacking"
-	# The one absolute link that programs started from here follow.
-	ln -sfn "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" "$root/usr/lib64/ld-linux-x86-64.so.2"
+	# Links that name a place in a system name the same one here.
+	find "$root" -lname '/*' -printf '%p\0%l\0' | while IFS= read -r -d '' link && read -r -d '' target; do
+		ln -sfn "$root$target" "$link"
+	done
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 #
 # Where the cache is and which programs build the kernels and the module: sourced by every bash script
 # of the project. It only names things; it fetches nothing and builds nothing.
@@ -17,7 +17,9 @@ declare -A packages_of=(
 		flex bison bc libelf-dev xz-utils python3 ca-certificates"
 	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
 		findutils dash bash"
-	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod python3-matplotlib"
+	[check]="patchelf shellcheck"
+	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod mount util-linux coreutils
+		python3-matplotlib"
 )
 
 # root_of SET: the folder of a set of programs. Another list of packages, release or way of
@@ -42,7 +44,9 @@ use_build_root() {
 	export LIBCLANG_PATH=$1/usr/lib/llvm-$LLVM_MAJOR/lib
 	# Where bison and flex find their parts.
 	export BISON_PKGDATADIR=$1/usr/share/bison M4=$1/usr/bin/m4
-	[ -e /etc/ssl/certs/ca-certificates.crt ] || export SSL_CERT_FILE=$1/certificates.pem CARGO_HTTP_CAINFO=$1/certificates.pem
+	# Cargo downloads with the machine's certificates; where there are none, or the user names others, it must be told.
+	[ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] || export SSL_CERT_FILE=$1/certificates.pem
+	[ -z "${SSL_CERT_FILE:-}" ] || export CARGO_HTTP_CAINFO=${CARGO_HTTP_CAINFO:-$SSL_CERT_FILE}
 }
 
 # What the kernel asks for: the smallest rustc and bindgen of scripts/min-tool-version.sh.
