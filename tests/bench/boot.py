@@ -2,18 +2,22 @@
 """Boots the kernel that is measured in, with tests/bench/guest as its init.
 
 User-mode Linux is a program of this machine and has its files as root; QEMU gets a disk with all
-that the guest needs. Both end by themselves. Nothing here knows what is measured.
+that the guest needs. The programs are those of the set `bench`, at the same place in both. Both end by
+themselves. Nothing here knows what is measured.
 """
 
 import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+import images
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
@@ -21,12 +25,20 @@ TOP = HERE.parent.parent
 # Seconds without a word from the guest after which it is given up.
 SILENCE = 300
 
-# What the guest runs, besides Python and the project's own programs.
+# What the guest runs of the set, besides Python.
 PROGRAMS = ("dmsetup", "insmod", "rmmod", "mount", "umount", "blkdiscard", "dd", "dmesg", "taskset")
 
 
 class Failure(Exception):
     """The guest could not be booted, or fell silent."""
+
+
+def write_init(path):
+    """Writes tests/bench/guest as the kernel can start it: by a Python that is not where others are."""
+    _, rest = (HERE / "guest").read_text(encoding="utf-8").split("\n", 1)
+    path.write_text(f"#!{images.programs()}/usr/bin/python3 -B\n{rest}", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 def memory_mib(plan):
@@ -83,11 +95,12 @@ def lines(command, log, pin=None):
 
 def user_mode(kernel, plan, folder, log):
     """Boots User-mode Linux on this machine's files, which it cannot write to."""
+    init = write_init(folder / "init")
     with tempfile.NamedTemporaryFile("w", suffix=".json", dir=folder) as file:
         json.dump(plan, file)
         file.flush()
         yield from lines([kernel / "linux", f"mem={memory_mib(plan)}M", "root=/dev/root", "rootfstype=hostfs",
-                          "rootflags=/", "ro", f"init={HERE / 'guest'}", "con=null", "con0=fd:0,fd:1", "ssl=null",
+                          "rootflags=/", "ro", f"init={init}", "con=null", "con0=fd:0,fd:1", "ssl=null",
                           "seccomp=on", f"ncpus={plan['cpus']}", "quiet", *parameters(plan), f"BENCH_PLAN={file.name}"],
                          log, pin_threads)
 
@@ -103,6 +116,27 @@ def virtual_machine():
     return vm
 
 
+def add_programs(root):
+    """Copies Python and the programs of the set, with their libraries, to where they are here."""
+    source = images.programs()
+    loader = source / "usr/lib64/ld-linux-x86-64.so.2"
+    files = [source / folder / name for name in (*PROGRAMS, "python3") for folder in ("usr/sbin", "usr/bin")]
+    files = [path for path in files if path.exists()]
+    library = next(source.glob("usr/lib/python3.*/os.py")).parent
+    for path in [*files, *library.glob("lib-dynload/_ctypes.*.so")]:
+        found = subprocess.run([loader, "--library-path", source / "usr/lib/x86_64-linux-gnu", "--list", path],
+                               stdout=subprocess.PIPE, text=True, check=False).stdout
+        files += map(Path, re.findall(rf"=> ({re.escape(str(source))}/\S+) \(0x", found))
+    for path in [*files, loader]:
+        target = root / str(path).lstrip("/")
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    shutil.copytree(library, root / str(library).lstrip("/"),
+                    ignore=shutil.ignore_patterns("__pycache__", "test", "dist-packages", "config-*",
+                                                  "sitecustomize.py"))
+
+
 def root_disk(vm, plan, work):
     """A disk with Python, the programs, the modules and the images; the plan is written for it."""
     root = work / "root"
@@ -111,19 +145,11 @@ def root_disk(vm, plan, work):
         (root / folder).mkdir(parents=True)
     for link in "bin sbin lib lib64".split():
         (root / link).symlink_to("usr/" + link)
-    for program in PROGRAMS + ("python3",):
-        path = vm.which(program)
-        vm.add_program(root, path, "usr/" + Path(path).parent.name)
-    library = Path(subprocess.run(["/usr/bin/python3", "-c", "import os; print(os.path.dirname(os.__file__))"],
-                                  stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
-    shutil.copytree(library, root / str(library).lstrip("/"),
-                    ignore=shutil.ignore_patterns("__pycache__", "test", "dist-packages", "config-*", "sitecustomize.py"))
-    for extension in library.glob("lib-dynload/_ctypes.*.so"):
-        vm.add_program(root, extension, str(extension.parent).lstrip("/"))
-    shutil.copy(HERE / "guest", inside / "guest")
+    add_programs(root)
+    write_init(inside / "guest")
     inner = json.loads(json.dumps(plan))
     for name in ("reader", "blkcheck"):
-        vm.add_program(root, plan[name], "bench")
+        shutil.copy(plan[name], inside)
         inner[name] = f"/bench/{name}"
     modules = list(inner["modules"].items()) + [(name, inner[name]) for name in ("decompress", "files") if name in inner]
     for who, module in modules:

@@ -6,6 +6,7 @@ OverlayBD images are made by the project's own writers (mkimage), the others by 
 file systems. Nothing here is timed.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -44,10 +45,24 @@ def needed(groups):
     return list(dict.fromkeys(["ext4"] + [image for group in groups for image in GROUPS.get(group, ())]))
 
 
+@functools.cache
+def programs():
+    """The folder of the set of programs `bench` of qemu/packages."""
+    found = subprocess.run([TOP / "qemu/packages", "--print-dir", "bench"], stdout=subprocess.PIPE, text=True,
+                           check=False)
+    if found.returncode:
+        raise Failure("the programs to measure with are not there: run `qemu/packages bench`")
+    return Path(found.stdout.strip())
+
+
+def search_path():
+    """PATH with these programs alone: the images are to be the same whatever the machine has."""
+    return f"{programs()}/usr/sbin:{programs()}/usr/bin"
+
+
 def run(*command, quiet=True):
     done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE if quiet else None,
-                          stderr=subprocess.PIPE, text=True, check=False,
-                          env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+                          stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "PATH": search_path()})
     if done.returncode:
         raise Failure(f"{command[0]}: {done.stderr.strip() or 'failed'}")
     return (done.stdout or "").strip()
