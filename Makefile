@@ -9,7 +9,7 @@
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
-# Kernel, module, host tests and clippy come from one rustc, which qemu/packages fetches with all else.
+# Kernel, module, host tests and clippy come from one rustc, which qemu/packages fetches with the rest.
 with := qemu/with-tools
 
 # A kernel given by KDIR is built for with the compilers it names (add LLVM=… or CC=… if it does not), and
@@ -50,6 +50,7 @@ help:
 	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
 	@echo 'make clippy        clippy over the workspace and over the module'
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
+	@echo 'make shellcheck    shellcheck over all shell scripts'
 	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
 	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
 	@echo 'make clean         remove what was built in this folder'
@@ -57,8 +58,8 @@ help:
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
-.PHONY: packages-build packages-vm packages-bench
-packages-build packages-vm packages-bench: packages-%:
+.PHONY: packages-build packages-vm packages-check packages-bench
+packages-build packages-vm packages-check packages-bench: packages-%:
 	@qemu/packages $*
 
 .PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernels
@@ -77,7 +78,7 @@ tools: packages-build
 # --- running --------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: packages-vm module
+demo: packages-build packages-vm module
 	@$(with) qemu/vm demo $(booted)
 
 .PHONY: shell
@@ -111,7 +112,7 @@ bench: KERNEL = um
 bench: tools packages-vm packages-bench
 	@$(MAKE) KERNEL=$(KERNEL) module
 	@$(with) cargo build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
-	@$(with) tests/bench/run $(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
+	@$(with) "$$(qemu/packages --print-dir bench)/usr/bin/python3" -B tests/bench/run $(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
 
 # --- reading and checking -------------------------------------------------------------------------
 
@@ -136,6 +137,12 @@ clippy-host: packages-build
 clippy-module: $(if $(KDIR),,kernel-$(KERNEL))
 	@mkdir -p build/clippy
 	@$(kbuild) MO=$(CURDIR)/build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings modules
+
+# All shell scripts, and with them what they source. .shellcheckrc says how.
+.PHONY: shellcheck
+shellcheck: packages-check
+	@grep -rIlE '^#!/(usr/)?bin/(env )?(ba)?sh$$' .ci qemu tests vendor/verify.sh | \
+		xargs "$$(qemu/packages --print-dir check)/usr/bin/shellcheck" --check-sourced
 
 .PHONY: unsafe-check
 unsafe-check: packages-build
