@@ -297,10 +297,10 @@ unsafe fn end_all(mut waiters: *mut Waiting, block: Option<&[u8]>) {
             if let Some(wanted) = block.and_then(|block| block.get(skip..)) {
                 out.write(wanted);
             }
+            // What is asked for lies within the block: all of it has been written, or nothing.
             let status = if out.remaining() == 0 {
                 0
             } else {
-                bindings::dm_overlaybd_zero_fill_bio(upper.as_ptr());
                 bindings::DM_OVERLAYBD_BLK_STS_IOERR
             };
             (*upper.as_ptr()).bi_status = status;
