@@ -39,7 +39,7 @@ module! {
         },
         max_total_index_mib: u32 {
             default: 0,
-            description: "Most memory in MiB that the indexes of all targets may take, 0 for a quarter of the machine's",
+            description: "Most memory in MiB for the indexes of all targets, 0: a quarter of all",
         },
     },
 }

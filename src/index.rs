@@ -41,7 +41,7 @@ pub(crate) struct Index<T: Copy> {
 }
 
 impl<T: Copy> Index<T> {
-    /// Memory for `len` elements, if targets may use that much and it is to be had. An image may ask
+    /// Memory for `len` elements, if targets may use that much and the kernel has it. An image may ask
     /// for more than there is: no process is killed for it. The memory is charged to the cgroup of the
     /// task that loads the table.
     pub(crate) fn new(setup: &Setup<'_>, value: T, len: usize) -> Result<Self, CtrError> {

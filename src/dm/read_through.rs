@@ -237,8 +237,7 @@ unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
 
 /// Whether the data is to be made in this context: little of it where interrupts may come in, any
 /// amount in the task that asked. Some devices answer the task at once; it has nothing better to do
-/// then, and what was read is in its CPU's cache. What may have to wait is to be prepared by the
-/// task.
+/// then, and what was read is in its CPU's cache. The task prepares what may have to wait.
 fn may_work_here(effort: &Effort, by_asker: bool, prepare: impl FnOnce() -> bool) -> bool {
     if effort.waits {
         return by_asker && prepare();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Room on the stack for ending bios from within the end of another.
+//! Room on the stack for completions within completions.
 //!
-//! A target on a target ends its bio where the one below has ended its own, so the levels of a pile
-//! of devices stand on one stack. A completion [enters](Level::enter) a level before it works or ends
-//! a bio, and leaves the rest to a workqueue when there is none. This only looks at stacks; it
-//! neither queues nor ends anything.
+//! A target on a target ends its bio in the completion of the one below, so all levels of a stack of
+//! devices run on one kernel stack. A completion [enters](Level::enter) a level before it decompresses
+//! or ends a bio, and queues work instead when there is no room for one. This file only measures; it
+//! neither queues work nor ends bios.
 
 use super::bindings;
 use kernel::prelude::*;
@@ -29,7 +29,7 @@ impl Level {
     /// Enters a level, if there is room for one: on a task's stack while half of it is left, which
     /// no decoder needs, on another for [`MAX_ON_INTERRUPT_STACK`] levels.
     ///
-    /// The level is to be dropped by the function that entered it.
+    /// The function that enters a level drops it.
     pub(super) fn enter() -> Option<Self> {
         // SAFETY: This looks at the context it is called in.
         if unsafe { bindings::dm_overlaybd_on_task_stack() } {

@@ -56,7 +56,7 @@ def programs():
 
 
 def search_path():
-    """PATH with these programs alone: the images are to be the same whatever the machine has."""
+    """PATH with these programs alone: the images must be the same whatever the machine has."""
     return f"{programs()}/usr/sbin:{programs()}/usr/bin"
 
 

@@ -2,7 +2,7 @@
 
 //! What a read may leave in the memory it was given, and whether it may end as it did.
 //!
-//! Whoever reads fills all memory, that around the pieces too, with a [`Pattern`] before each read, and
+//! A reader fills all memory, that around the pieces too, with a [`Pattern`] before each read, and
 //! has a [`Target`] judged after it:
 //!
 //! - The memory around the pieces holds the pattern, however the read ended.

@@ -783,7 +783,7 @@ mod tests {
     #[test]
     fn a_table_is_taken_or_refused_as_it_should_be() {
         let node = PathBuf::from("/dev/dm-3");
-        let never = |_: &Refused, _: &Refusal| panic!("nothing is to be looked for");
+        let never = |_: &Refused, _: &Refusal| panic!("nothing is looked for");
         assert_eq!(
             settle(Ok(node.clone()), None, never),
             Ok(Some(node.clone()))
