@@ -72,7 +72,8 @@ kernels: kernel-plain kernel-debug
 # of the set of programs, which the guest has not got. --target keeps the flags from procedural macros.
 .PHONY: tools
 tools: packages-build
-	@RUSTFLAGS='-Ctarget-feature=+crt-static -Crelocation-model=static' $(with) cargo build --quiet --release --package overlaybd-tools \
+	@RUSTFLAGS='-Ctarget-feature=+crt-static -Crelocation-model=static' \
+		$(with) cargo build --quiet --release --package overlaybd-tools \
 		--target x86_64-unknown-linux-gnu
 
 # --- running --------------------------------------------------------------------------------------
@@ -112,7 +113,8 @@ bench: KERNEL = um
 bench: tools packages-vm packages-bench
 	@$(MAKE) KERNEL=$(KERNEL) module
 	@$(with) cargo build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
-	@$(with) "$$(qemu/packages --print-dir bench)/usr/bin/python3" -B tests/bench/run $(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
+	@$(with) "$$(qemu/packages --print-dir bench)/usr/bin/python3" -B tests/bench/run \
+		$(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
 
 # --- reading and checking -------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ need_debian() {
 		die "this is ${PRETTY_NAME:-no Debian}: the tools come as packages of Debian 12 or 13, so run this in a" \
 			"container or chroot of one (for the host tests alone: cargo test --workspace)"
 	fi
-	[ "$(dpkg --print-architecture)" = amd64 ] || die "only amd64 machines are supported, this is $(dpkg --print-architecture)"
+	[ "$(dpkg --print-architecture)" = amd64 ] ||
+		die "only amd64 machines are supported, this is $(dpkg --print-architecture)"
 	[ -r "$keyring" ] || die "$keyring is missing: install the package debian-archive-keyring"
 }
 

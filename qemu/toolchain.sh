@@ -44,7 +44,8 @@ use_build_root() {
 	export LIBCLANG_PATH=$1/usr/lib/llvm-$LLVM_MAJOR/lib
 	# Where bison and flex find their parts.
 	export BISON_PKGDATADIR=$1/usr/share/bison M4=$1/usr/bin/m4
-	# Cargo downloads with the machine's certificates; where there are none, or the user names others, it must be told.
+	# Cargo downloads with the machine's certificates. Where there are none, or the user names others, it
+	# must be told.
 	[ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] || export SSL_CERT_FILE=$1/certificates.pem
 	[ -z "${SSL_CERT_FILE:-}" ] || export CARGO_HTTP_CAINFO=${CARGO_HTTP_CAINFO:-$SSL_CERT_FILE}
 }
