@@ -233,10 +233,8 @@ impl fmt::Display for LowerDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: By the type invariant `dev` is live; its name does not change.
         let name = unsafe { &(*self.dev.as_ptr()).name };
-        let digits = name.iter().take_while(|&&byte| byte != 0);
-        digits
-            .into_iter()
-            .try_for_each(|&byte| f.write_char(char::from(byte)))
+        let mut digits = name.iter().take_while(|&&byte| byte != 0);
+        digits.try_for_each(|&byte| f.write_char(char::from(byte)))
     }
 }
 
