@@ -2,9 +2,9 @@
 
 //! Memory for indexes, which an image asks for and a target keeps as long as it lives.
 //!
-//! It cannot be reclaimed, so it is bounded twice before it is allocated: for one target, and for all
-//! targets together. Both count what a constructor needs for a while as well, the indexes of the
-//! layers that are being merged. This knows nothing of what an index holds.
+//! It cannot be reclaimed, so it is bounded twice before it is allocated: for one target, and for
+//! all targets together. Both count what a constructor needs for a while as well, the indexes of
+//! the layers that are being merged. This knows nothing of what an index holds.
 
 use crate::dm::{
     total_memory,
@@ -41,9 +41,9 @@ pub(crate) struct Index<T: Copy> {
 }
 
 impl<T: Copy> Index<T> {
-    /// Memory for `len` elements, if targets may use that much and the kernel has it. An image may ask
-    /// for more than there is: no process is killed for it. The memory is charged to the cgroup of the
-    /// task that loads the table.
+    /// Memory for `len` elements, if targets may use that much and the kernel has it. An image may
+    /// ask for more than there is: no process is killed for it. The memory is charged to the cgroup
+    /// of the task that loads the table.
     pub(crate) fn new(setup: &Setup<'_>, value: T, len: usize) -> Result<Self, CtrError> {
         let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         check_target(setup, bytes)?;
@@ -98,7 +98,8 @@ impl Charge {
                 c"Indexes are larger than max_total_index_mib",
                 ENOMEM,
                 format_args!(
-                    "the index takes {bytes} bytes, other indexes {others}, together they may take {limit}"
+                    "the index takes {bytes} bytes, other indexes {others}, \
+                     together they may take {limit}"
                 ),
             ));
         }

@@ -149,8 +149,9 @@ pub(crate) struct Request {
     blocks: u32,
     /// What decompressing would otherwise wait for.
     zstd: Option<ZstdTaken>,
-    /// Where to keep the block, if it is one and only a part of it is asked for. Dropping or handing
-    /// in a claim ends bios, so it goes when nothing else is held that other reads wait for.
+    /// Where to keep the block, if it is one and only a part of it is asked for. Dropping or
+    /// handing in a claim ends bios, so it goes when nothing else is held that other reads wait
+    /// for.
     claim: Option<Claim>,
 }
 
@@ -356,7 +357,8 @@ impl Zfile {
         })
     }
 
-    /// Decompresses the blocks of a bio into its memory, and into that of the claim, if there is one.
+    /// Decompresses the blocks of a bio into its memory, and into that of the claim, if there is
+    /// one.
     fn decode_all(
         &self,
         request: &mut Request,
@@ -612,8 +614,8 @@ impl ReadThrough for Zfile {
                 self.decode_all(&mut request, read, scratch, out, &mut zstd)
             }
         }?;
-        // The workspace is back in its pool: other bios end here, and their owners may do work of any
-        // kind in here.
+        // The workspace is back in its pool: other bios end here, and their owners may do work of
+        // any kind in here.
         if let Some(claim) = request.claim {
             claim.hand_in();
         }

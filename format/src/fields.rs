@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Little-endian fields at fixed places of fixed-size areas. The place is a constant that is checked
-//! against the size of the area when the crate is compiled, so a read cannot fail.
+//! Little-endian fields at fixed places of fixed-size areas. The place is a constant that is
+//! checked against the size of the area when the crate is compiled, so a read cannot fail.
 
 /// The `LEN` bytes of `area` from `AT` on.
 pub(crate) fn bytes_at<const AT: usize, const LEN: usize, const SIZE: usize>(

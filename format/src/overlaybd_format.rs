@@ -22,9 +22,9 @@
 //!             `- compressed bytes [+ CRC-32C of them, if `verify`]
 //! ```
 //!
-//! Block *i* decompresses to content bytes `[i * block_size, (i + 1) * block_size)`, the last one to
-//! what is left. The header or the trailer (same layout) says where the index is: the header, if its
-//! "overwritten" flag is set, else the trailer. See [`zfile`].
+//! Block *i* decompresses to content bytes `[i * block_size, (i + 1) * block_size)`, the last one
+//! to what is left. The header or the trailer (same layout) says where the index is: the header, if
+//! its "overwritten" flag is set, else the trailer. See [`zfile`].
 //!
 //! # LSMT
 //!

@@ -64,10 +64,10 @@
 //! # What is read leniently
 //!
 //! The first writers (2021) did not clear their structures, so flag bits above 5, reserved fields
-//! and padding hold garbage in files that are still served today. None of them is looked at; nor are
-//! the index fields of a header that is not overwritten, the digests where the digest flag is clear,
-//! the `size` field, the compression level, `use_dict`, and the "index is compressed" flag, which no
-//! writer sets and no reader honours.
+//! and padding hold garbage in files that are still served today. None of them is looked at; nor
+//! are the index fields of a header that is not overwritten, the digests where the digest flag is
+//! clear, the `size` field, the compression level, `use_dict`, and the "index is compressed" flag,
+//! which no writer sets and no reader honours.
 
 mod area;
 mod block;

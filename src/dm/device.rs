@@ -87,9 +87,9 @@ impl LowerDevice {
     /// The device is opened with the mode of the table, as every target of a table should: when
     /// another line of the table asks for the same device with a mode that it was not opened with,
     /// device-mapper opens it anew and frees the `dm_dev` that the first line holds (`upgrade_mode`
-    /// in `drivers/md/dm-table.c`). A device that cannot be written is opened for reading alone; such
-    /// a line then cannot open it for writing either, and its table is refused before anything is
-    /// freed.
+    /// in `drivers/md/dm-table.c`). A device that cannot be written is opened for reading alone;
+    /// such a line then cannot open it for writing either, and its table is refused before anything
+    /// is freed.
     ///
     /// # Safety
     ///

@@ -24,8 +24,8 @@ impl<'a> QueueLimits<'a> {
         self.0.io_min = bytes;
     }
 
-    /// Takes bios of any length, whatever the lower device takes at once: for targets whose bios are
-    /// not handed down as they are.
+    /// Takes bios of any length, whatever the lower device takes at once: for targets whose bios
+    /// are not handed down as they are.
     pub(crate) fn set_any_length(&mut self) {
         self.0.max_hw_sectors = u32::MAX;
         self.0.max_sectors = u32::MAX;

@@ -4,10 +4,10 @@
 //!
 //! The way of such a read: `map` calls [`Bio::read_through`], which submits one bio of our own to
 //! the lower device and returns; that bio's end queues work; the work hands what was read to
-//! [`ReadThrough::transform`], which writes the data of the upper bio; the upper bio is ended. Where
-//! handing over to another thread would take longer than the work, or the task that asked has
-//! nothing else to do, the end of the lower bio does it at once, as long as there is a [`Level`] for
-//! it on the stack. All it needs is allocated before the lower read is submitted: the state in
+//! [`ReadThrough::transform`], which writes the data of the upper bio; the upper bio is ended.
+//! Where handing over to another thread would take longer than the work, or the task that asked has
+//! nothing else to do, the end of the lower bio does it at once, as long as there is a [`Level`]
+//! for it on the stack. All it needs is allocated before the lower read is submitted: the state in
 //! device-mapper's per-bio data, the memory in a [`Buffer`] the target brings. Everything is given
 //! back before the upper bio is ended, since from then on the device may go away.
 
@@ -68,8 +68,8 @@ pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
     /// What `transform` will do for this bio. May be called in interrupt context.
     fn effort(&self, request: &Self::Request) -> Effort;
 
-    /// Gets what `transform` would wait for, if it can be had at once; says whether it did. Called in
-    /// process context, where it must not sleep.
+    /// Gets what `transform` would wait for, if it can be had at once; says whether it did. Called
+    /// in process context, where it must not sleep.
     fn prepare(&self, request: &mut Self::Request) -> bool;
 
     /// Writes the data of a bio.
@@ -185,9 +185,9 @@ impl<T: ReadThrough> Bio<'_, T> {
             (*lower).bi_iter.bi_sector = at.get();
             (*lower).bi_end_io = Some(lower_end_io::<T>);
             (*lower).bi_private = pending.cast();
-            // Charges the read to the cgroup of the task that asked, whichever task maps the bio. The
-            // target does not say `accounts_remapped_io`: device-mapper would then count the bios
-            // that wait for a block as under way only when they end.
+            // Charges the read to the cgroup of the task that asked, whichever task maps the bio.
+            // The target does not say `accounts_remapped_io`: device-mapper would then count the
+            // bios that wait for a block as under way only when they end.
             bindings::dm_submit_bio_remap(upper.as_ptr(), lower);
         }
         Mapped::submitted()
@@ -252,8 +252,8 @@ fn may_work_here(effort: &Effort, by_asker: bool, prepare: impl FnOnce() -> bool
 ///
 /// `work` must be the work of a [`Pending`] of a `T` whose lower bio has ended.
 unsafe extern "C" fn work<T: ReadThrough>(work: *mut bindings::work_struct) {
-    // SAFETY: `work` is the first field, so this is the `Pending`; the rest is the caller's promise.
-    // The queue is there for as long as work of it runs.
+    // SAFETY: `work` is the first field, so this is the `Pending`; the rest is the caller's
+    // promise. The queue is there for as long as work of it runs.
     unsafe {
         let pending: *mut Pending<T> = work.cast();
         if (*pending).lower.bi_status != 0 {

@@ -2,10 +2,10 @@
 
 //! Room on the stack for completions within completions.
 //!
-//! A target on a target ends its bio in the completion of the one below, so all levels of a stack of
-//! devices run on one kernel stack. A completion [enters](Level::enter) a level before it decompresses
-//! or ends a bio, and queues work instead when there is no room for one. This file only measures; it
-//! neither queues work nor ends bios.
+//! A target on a target ends its bio in the completion of the one below, so all levels of a stack
+//! of devices run on one kernel stack. A completion [enters](Level::enter) a level before it
+//! decompresses or ends a bio, and queues work instead when there is no room for one. This file
+//! only measures; it neither queues work nor ends bios.
 
 use super::bindings;
 use kernel::prelude::*;

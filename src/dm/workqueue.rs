@@ -37,8 +37,8 @@ pub(crate) struct WorkQueue {
     queue: NonNull<bindings::workqueue_struct>,
     /// The bytes of the pieces that were handed over and are not done.
     handed_over: Atomic<u64>,
-    /// When a task last had such work to do on a CPU, for itself or to hand over, in jiffies. CPUs whose numbers are [`PLACES`]
-    /// apart share a place: what is known is a guess anyway.
+    /// When a task last had such work to do on a CPU, for itself or to hand over, in jiffies. CPUs
+    /// whose numbers are [`PLACES`] apart share a place: what is known is a guess anyway.
     own_work: [Atomic<u64>; PLACES],
 }
 

@@ -89,7 +89,8 @@ impl ZstdContexts {
         }
     }
 
-    /// The same, but if there is none at the moment it is [`None`]. Never sleeps; not for interrupts.
+    /// The same, but if there is none at the moment it is [`None`]. Never sleeps; not for
+    /// interrupts.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Taken> {
         let workspace = self.pool.lock().idle.pop()?;
         Some(self.taken(workspace))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where things are in an LSMT blob, from its header and trailer. A [`Layer`] exists only after every
-//! check that needs no more than those two.
+//! Where things are in an LSMT blob, from its header and trailer. A [`Layer`] exists only after
+//! every check that needs no more than those two.
 
 use super::error::OpenError;
 use crate::convert::u64_from;

@@ -38,7 +38,8 @@ impl Run {
         }
     }
 
-    /// What a segment, the last to start at or before `sector`, says of it, if that is where data is.
+    /// What a segment, the last to start at or before `sector`, says of it, if that is where data
+    /// is.
     #[inline]
     fn data(sector: Sector, segment: Segment) -> Option<Self> {
         let skipped = sector.since(segment.start())?;
@@ -77,8 +78,8 @@ const GROUP_WORDS: usize = 14;
 /// The words of a segment that is in no group; and the memory for one, in a group or not.
 const WORDS: usize = 4;
 
-/// The low bits of a segment's first sector, which are in its mark, below the number of sectors. Its
-/// key is what is above them.
+/// The low bits of a segment's first sector, which are in its mark, below the number of sectors.
+/// Its key is what is above them.
 const LOW_BITS: u32 = 2;
 
 const LOW_MASK: u32 = 1u32.wrapping_shl(LOW_BITS).wrapping_sub(1);
@@ -213,17 +214,17 @@ pub const fn words_needed(len: usize) -> Option<usize> {
 /// then. Where the segments are spread evenly, a lookup reads two words of the directory and from
 /// there goes to one or two groups. Where they are crowded, it halves the groups between the two.
 ///
-/// Segments left over when all groups are full come last, and so do all those of an image whose last
-/// one starts at 8 TiB or later, as groups have no room for all bits of their sectors. These are
-/// searched by halves.
+/// Segments left over when all groups are full come last, and so do all those of an image whose
+/// last one starts at 8 TiB or later, as groups have no room for all bits of their sectors. These
+/// are searched by halves.
 pub struct SegmentMap<S> {
     /// The directory, the groups, and the segments that are in none.
     words: S,
     shape: Shape,
 }
 
-/// How the words of a map are to be understood. None of the sums and products wraps: there is memory
-/// for [`WORDS`] times `len` words.
+/// How the words of a map are to be understood. None of the sums and products wraps: there is
+/// memory for [`WORDS`] times `len` words.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// The number of segments.

@@ -5,8 +5,8 @@
 //! Each layer is a row of events, the starts and ends of its segments. A tournament over the layers
 //! always gives the next event of all; a set of the layers that have a segment at the sweep's place
 //! gives the topmost of them. A run of the result ends where another layer, or another segment of
-//! the same layer, becomes the topmost. So the time is O(s log n) for s segments in n layers, and the
-//! memory one [`Cursor`] a layer. It never recurses and never allocates.
+//! the same layer, becomes the topmost. So the time is O(s log n) for s segments in n layers, and
+//! the memory one [`Cursor`] a layer. It never recurses and never allocates.
 //!
 //! The tournament is a loser tree: an inner node holds the loser of its match, and the winner goes
 //! up. The key of a layer, its next event's sector and its number, is one integer, so that a match

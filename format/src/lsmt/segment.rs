@@ -152,8 +152,8 @@ impl Segment {
         }
     }
 
-    /// The part from sector `from` of the image up to, and without, sector `to`; both must be within
-    /// the segment. [`None`] if there is no such part, or it is empty.
+    /// The part from sector `from` of the image up to, and without, sector `to`; both must be
+    /// within the segment. [`None`] if there is no such part, or it is empty.
     #[inline]
     #[must_use]
     pub(super) fn part(self, from: u64, to: u64) -> Option<Self> {

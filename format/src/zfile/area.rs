@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The 512-byte area that a ZFile has at its start (header) and at its end (trailer), and what of it
-//! can be checked without knowing which of the two it is. It judges no field but the digest.
+//! The 512-byte area that a ZFile has at its start (header) and at its end (trailer), and what of
+//! it can be checked without knowing which of the two it is. It judges no field but the digest.
 
 use crate::fields::{bytes_at, u32_at, u64_at, u8_at};
 use crate::Crc32c;

@@ -174,8 +174,8 @@ impl Layout {
         self.index_crc
     }
 
-    /// How many bytes of content a block holds: the block size, or less for the last block. [`None`]
-    /// if there is no such block.
+    /// How many bytes of content a block holds: the block size, or less for the last block.
+    /// [`None`] if there is no such block.
     #[inline]
     #[must_use]
     pub fn block_len(&self, block: BlockIndex) -> Option<usize> {
