@@ -8,6 +8,9 @@
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
+# Of which architecture the packages are that are looked for and fetched, in Debian's words.
+architecture=amd64
+
 # Says what is needed instead on a machine that is not Debian's, and ends.
 need_debian() {
 	local ID='' VERSION_CODENAME='' PRETTY_NAME=''
@@ -77,7 +80,7 @@ read_lists() {
 	mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/etc"
 	: >"$apt/status"
 	for source; do
-		printf 'deb [arch=amd64 lang=none target=Packages signed-by=%s] %s main\n' "$keyring" "$source"
+		printf 'deb [arch=%s lang=none target=Packages signed-by=%s] %s main\n' "$architecture" "$keyring" "$source"
 	done >"$apt/sources.list"
 	cat >"$apt/apt.conf" <<-CONF
 	#clear APT::Default-Release;
@@ -97,8 +100,8 @@ read_lists() {
 	Dir::Etc::sourceparts "$apt/etc";
 	Dir::Etc::preferences "$apt/etc/preferences";
 	Dir::Etc::preferencesparts "$apt/etc";
-	APT::Architecture "amd64";
-	APT::Architectures { "amd64"; };
+	APT::Architecture "$architecture";
+	APT::Architectures { "$architecture"; };
 	APT::Install-Recommends "false";
 	APT::Install-Suggests "false";
 	APT::Sandbox::User "$(id -un)";
@@ -109,20 +112,27 @@ read_lists() {
 	private_apt apt-get -qq -o APT::Update::Error-Mode=any update 2>"$apt/errors"
 }
 
-# read_release: reads the lists of the machine's own release: its suite from the first mirror that has
-# it, with the updates and security fixes that the machine's apt knows of.
+# read_release [RELEASE [SUITE...]]: reads the lists of a release, the machine's own if none is named: its
+# suite from the first mirror that has it, with the updates and security fixes of the places where the
+# machine's apt finds those of its own; and more suites of the same mirror.
 read_release() {
-	local mirror more
+	local release=${1:-$codename} mirror more others suite
+	shift $(($# > 0))
 	for mirror in $(mirrors); do
 		mapfile -t more < <(machine_suites |
-			grep -E " $codename-(updates|security)\$" | awk '!seen[$2]++')
+			grep -E " $codename-(updates|security)\$" | awk '!seen[$2]++' | sed "s/ $codename-/ $release-/")
+		others=()
+		for suite; do
+			others+=("$mirror $suite")
+		done
 		# Other vendors' archives may have a suite of that name: the release alone is enough.
-		if read_lists "$mirror $codename" "${more[@]}" || read_lists "$mirror $codename"; then
+		if read_lists "$mirror $release" "${others[@]}" "${more[@]}" ||
+			read_lists "$mirror $release" "${others[@]}"; then
 			return
 		fi
 	done
-	die "the package lists of $codename cannot be read: is the network up, and does apt's source list name a" \
-		"Debian mirror? $(apt_error)"
+	die "the package lists of $release cannot be read: is the network up, and does apt's source list name a" \
+		"Debian mirror that has it? $(apt_error)"
 }
 
 # The same for one that only looks: the lists stay in the cache and are read again after an hour, or later

@@ -15,6 +15,8 @@ declare -A packages_of=(
 	[build]="patchelf make gcc clang-$LLVM_MAJOR lld-$LLVM_MAJOR llvm-$LLVM_MAJOR libclang1-$LLVM_MAJOR
 		rustc-web rust-web-src cargo-web rustfmt-web rust-web-clippy
 		flex bison bc libelf-dev xz-utils python3 ca-certificates"
+	[stock]="patchelf make gcc-14 gcc-14-aarch64-linux-gnu clang-$LLVM_MAJOR libclang1-$LLVM_MAJOR llvm-$LLVM_MAJOR
+		rustc rust-src bindgen flex bison bc libelf-dev libssl-dev zlib1g-dev xz-utils python3 kmod pahole"
 	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
 		findutils dash bash"
 	[check]="patchelf shellcheck"
@@ -22,12 +24,15 @@ declare -A packages_of=(
 		python3-matplotlib"
 )
 
+# The release that a set of programs comes from, where it is not the machine's own.
+declare -A release_of=([stock]=trixie)
+
 # root_of SET: the folder of a set of programs. Another list of packages, release or way of
 # making it (the number) makes another folder.
 root_of() {
 	local key release
 	# shellcheck source=/dev/null
-	release=$(. /etc/os-release 2>/dev/null && printf '%s' "${VERSION_CODENAME:-unknown}")
+	release=${release_of[$1]:-$(. /etc/os-release 2>/dev/null && printf '%s' "${VERSION_CODENAME:-unknown}")}
 	key=$(printf '%s\n' 1 "$OVERLAYBD_CACHE" "${packages_of[$1]}" | sha256sum | cut -c1-8)
 	printf '%s/programs/%s-%s-%s\n' "$OVERLAYBD_CACHE" "$1" "$release" "$key"
 }
