@@ -112,12 +112,12 @@ read_lists() {
 	private_apt apt-get -qq -o APT::Update::Error-Mode=any update 2>"$apt/errors"
 }
 
-# read_release [RELEASE [SUITE...]]: reads the lists of a release, the machine's own if none is named: its
-# suite from the first mirror that has it, with the updates and security fixes of the places where the
-# machine's apt finds those of its own; and more suites of the same mirror.
+# read_release RELEASE [SUITE...]: reads the lists of a release: its suite from the first mirror that has
+# it, with the updates and security fixes of the places where the machine's apt finds those of its own
+# release; and more suites of the same mirror.
 read_release() {
-	local release=${1:-$codename} mirror more others suite
-	shift $(($# > 0))
+	local release=$1 mirror more others suite
+	shift
 	for mirror in $(mirrors); do
 		mapfile -t more < <(machine_suites |
 			grep -E " $codename-(updates|security)\$" | awk '!seen[$2]++' | sed "s/ $codename-/ $release-/")
@@ -144,7 +144,7 @@ keep_release() {
 	exec 8>"$apt/lock"
 	flock 8
 	if [ -z "$(find "$apt/read-$codename" -mmin -60 2>/dev/null)" ]; then
-		if (read_release); then
+		if (read_release "$codename"); then
 			touch "$apt/read-$codename"
 		else
 			[ -e "$apt/read-$codename" ] || exit 1
