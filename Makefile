@@ -24,17 +24,26 @@ kbuild = $(MAKE) -C $(kdir) M=$(CURDIR)
 booted = --kdir $(KDIR) --module $(OUT)/dm-overlaybd.ko
 else
 OUT := $(CURDIR)/build/$(KERNEL)
+booted = --kernel $(KERNEL)
+# A kernel that is not ours is one of Debian's, with compilers of its own.
+stock := $(filter-out plain debug speed um arm64-64k,$(KERNEL))
 # Expanded when a recipe runs: by then the kernel is there.
+ifdef stock
+kdir = $(shell qemu/stock $(KERNEL) --print-dir)/build
+kbuild = $(MAKE) -C $(kdir) M=$(CURDIR)
+else
 kdir = $(shell qemu/kernel $(KERNEL) --print-dir)
 kbuild = $(with) $(MAKE) -C $(kdir) M=$(CURDIR)
-booted = --kernel $(KERNEL)
+endif
 endif
 
+# A module that does not fit its kernel is not left there.
 .PHONY: module
 module: $(if $(KDIR),,kernel-$(KERNEL))
 	@echo "==> module for $(kdir)"
 	@mkdir -p $(OUT)
 	@$(kbuild) MO=$(OUT) modules
+	@$(if $(stock),packaging/check-symbols $(OUT)/dm-overlaybd.ko $(kdir) || { rm -f $(OUT)/dm-overlaybd.ko; exit 1; })
 	@echo "==> $(OUT)/dm-overlaybd.ko"
 
 .PHONY: help
@@ -45,6 +54,7 @@ help:
 	@echo 'make test-host     the tests that run on this machine (cargo test); TEST=name runs one'
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one (CASE=list names them), TRACE=1 with sh -x'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
+	@echo 'make deb           the package of the module for KERNEL, a release of Debian kernels, or for the newest of each series'
 	@echo 'make shell         a prompt in the VM with the module loaded'
 	@echo 'make bench         how fast it is, beside what else there is; BASELINE=module.ko compares with that, BENCH=--help'
 	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
@@ -66,6 +76,10 @@ packages-build packages-vm packages-check packages-bench: packages-%:
 kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages-build
 	@qemu/kernel $*
 kernels: kernel-plain kernel-debug
+
+.PHONY: kernel-$(stock)
+$(if $(stock),kernel-$(stock)): kernel-%:
+	@qemu/stock $*
 
 # The binaries that VM cases run. Linked statically: the debugging kernel takes three times as long to
 # start a program that has libraries to load. To fixed addresses: the linker would give any other the loader
@@ -103,6 +117,15 @@ test-vm: KERNEL := debug
 test-vm: packages-vm tools
 	@$(MAKE) KERNEL=$(KERNEL) module
 	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) $(VM)
+
+# --- packages -------------------------------------------------------------------------------------
+
+# For the kernel KERNEL, or the newest one of each series.
+.PHONY: deb deb-dkms
+deb:
+	@packaging/deb $(if $(filter command environment,$(origin KERNEL)),$(KERNEL))
+deb-dkms:
+	@packaging/deb dkms
 
 # --- measuring ------------------------------------------------------------------------------------
 
@@ -143,7 +166,7 @@ clippy-module: $(if $(KDIR),,kernel-$(KERNEL))
 # All shell scripts, and with them what they source. .shellcheckrc says how.
 .PHONY: shellcheck
 shellcheck: packages-check
-	@grep -rIlE '^#!/(usr/)?bin/(env )?(ba)?sh$$' .ci qemu tests vendor/verify.sh | \
+	@grep -rIlE '^#!/(usr/)?bin/(env )?(ba)?sh$$' .ci packaging qemu tests vendor/verify.sh | \
 		xargs "$$(qemu/packages --print-dir check)/usr/bin/shellcheck" --check-sourced
 
 .PHONY: unsafe-check

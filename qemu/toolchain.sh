@@ -16,7 +16,7 @@ declare -A packages_of=(
 		rustc-web rust-web-src cargo-web rustfmt-web rust-web-clippy
 		flex bison bc libelf-dev xz-utils python3 ca-certificates"
 	[stock]="patchelf make gcc-14 gcc-14-aarch64-linux-gnu clang-$LLVM_MAJOR libclang1-$LLVM_MAJOR llvm-$LLVM_MAJOR
-		rustc rust-src bindgen flex bison bc libelf-dev libssl-dev zlib1g-dev xz-utils python3 kmod pahole"
+		rustc rust-src bindgen flex bison bc libelf-dev libssl-dev zlib1g-dev xz-utils python3 kmod pahole openssl"
 	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
 		findutils dash bash"
 	[check]="patchelf shellcheck"
