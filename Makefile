@@ -26,7 +26,10 @@ else
 OUT := $(CURDIR)/build/$(KERNEL)
 booted = --kernel $(KERNEL)
 # A kernel that is not ours is one of Debian's, with compilers of its own.
-stock := $(filter-out plain debug speed um arm64-64k,$(KERNEL))
+stock := $(filter-out plain debug speed um in-tree arm64-64k,$(KERNEL))
+arm64 := $(findstring arm64,$(KERNEL))
+# The sets of programs of its guest.
+guest := vm $(if $(stock)$(arm64),guest-amd64) $(if $(arm64),vm-arm64 guest-arm64)
 # Expanded when a recipe runs: by then the kernel is there.
 ifdef stock
 kdir = $(shell qemu/stock $(KERNEL) --print-dir)/build
@@ -68,36 +71,46 @@ help:
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
-.PHONY: packages-build packages-vm packages-check packages-bench
-packages-build packages-vm packages-check packages-bench: packages-%:
+sets := build vm check bench vm-arm64 guest-amd64 guest-arm64 target-arm64
+.PHONY: $(sets:%=packages-%)
+$(sets:%=packages-%): packages-%:
 	@qemu/packages $*
 
-.PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernels
-kernel-plain kernel-debug kernel-speed kernel-um: kernel-%: packages-build
+.PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernel-arm64-64k kernels
+kernel-plain kernel-debug kernel-speed kernel-um kernel-arm64-64k: kernel-%: packages-build
 	@qemu/kernel $*
 kernels: kernel-plain kernel-debug
 
+ifdef stock
 .PHONY: kernel-$(stock)
-$(if $(stock),kernel-$(stock)): kernel-%:
+kernel-$(stock): kernel-%:
 	@qemu/stock $*
+endif
 
-# The binaries that VM cases run. Linked statically: the debugging kernel takes three times as long to
-# start a program that has libraries to load. To fixed addresses: the linker would give any other the loader
-# of the set of programs, which the guest has not got. --target keeps the flags from procedural macros.
+# The binaries that VM cases run, for the guest's architecture. Linked statically: the debugging kernel takes
+# three times as long to start a program that has libraries to load. To fixed addresses: the linker would give
+# any other the loader of the set of programs, which the guest has not got. --target keeps the flags from
+# procedural macros; those for arm64 are qemu/with-tools'.
 .PHONY: tools
+ifdef arm64
+tools: packages-build packages-target-arm64
+	@$(with) cargo build --quiet --release --package overlaybd-tools \
+		--target aarch64-unknown-linux-gnu
+else
 tools: packages-build
 	@RUSTFLAGS='-Ctarget-feature=+crt-static -Crelocation-model=static' \
 		$(with) cargo build --quiet --release --package overlaybd-tools \
 		--target x86_64-unknown-linux-gnu
+endif
 
 # --- running --------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: packages-build packages-vm module
+demo: packages-build bootable
 	@$(with) qemu/vm demo $(booted)
 
 .PHONY: shell
-shell: packages-vm module tools
+shell: packages-build bootable tools
 	@$(with) qemu/vm shell $(booted)
 
 .PHONY: test
@@ -112,10 +125,20 @@ test-host: packages-build
 fuzz: packages-build
 	@$(with) tests/fuzz/run $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
 
+# What a guest is given: the module, or for one of Debian's kernels the package.
+.PHONY: bootable
+ifdef stock
+bootable: $(guest:%=packages-%)
+	@qemu/stock $(KERNEL) --boot
+	@packaging/deb $(KERNEL)
+else
+bootable: $(guest:%=packages-%) module
+endif
+
 .PHONY: test-vm
 test-vm: KERNEL := debug
-test-vm: packages-vm tools
-	@$(MAKE) KERNEL=$(KERNEL) module
+test-vm:
+	@$(MAKE) KERNEL=$(KERNEL) bootable tools
 	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) $(VM)
 
 # --- packages -------------------------------------------------------------------------------------

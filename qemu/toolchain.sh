@@ -10,6 +10,10 @@ OVERLAYBD_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dm-overlaybd
 # The major version of clang, lld and llvm; LLVM=-19 makes Kbuild use clang-19, ld.lld-19, ...
 LLVM_MAJOR=19
 
+# The programs in the guest of a kernel that is Debian's, or of another architecture. It installs the
+# module's package with them.
+guest="busybox-static dmsetup mount util-linux coreutils diffutils findutils dash bash kmod dpkg tar libc-bin"
+
 # The packages of each set of programs that qemu/packages fetches.
 declare -A packages_of=(
 	[build]="patchelf make gcc clang-$LLVM_MAJOR lld-$LLVM_MAJOR llvm-$LLVM_MAJOR libclang1-$LLVM_MAJOR
@@ -19,13 +23,21 @@ declare -A packages_of=(
 		rustc rust-src bindgen flex bison bc libelf-dev libssl-dev zlib1g-dev xz-utils python3 kmod pahole openssl"
 	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
 		findutils dash bash"
-	[check]="patchelf shellcheck"
+	[vm-arm64]="patchelf qemu-system-arm"
+	[guest-amd64]="$guest"
+	[guest-arm64]="$guest"
+	[target-arm64]="libstd-rust-web-dev libc6-dev libgcc-12-dev"
+	[check]="patchelf shellcheck perl"
+	[docs]="patchelf python3-sphinx python3-yaml"
 	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod mount util-linux coreutils
 		python3-matplotlib"
 )
 
 # The release that a set of programs comes from, where it is not the machine's own.
-declare -A release_of=([stock]=trixie)
+declare -A release_of=([stock]=trixie [guest-amd64]=trixie [guest-arm64]=trixie)
+
+# The architecture of a set, where it is not the machine's own: these are read and booted, not run here.
+declare -A architecture_of_set=([guest-arm64]=arm64 [target-arm64]=arm64)
 
 # root_of SET: the folder of a set of programs. Another list of packages, release or way of
 # making it (the number) makes another folder.
@@ -53,6 +65,16 @@ use_build_root() {
 	# must be told.
 	[ -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] || export SSL_CERT_FILE=$1/certificates.pem
 	[ -z "${SSL_CERT_FILE:-}" ] || export CARGO_HTTP_CAINFO=${CARGO_HTTP_CAINFO:-$SSL_CERT_FILE}
+}
+
+# use_target_root ROOT: from here on Cargo can build programs for arm64 guests as well, linked statically, with
+# --target aarch64-unknown-linux-gnu and the libraries of the set `target-arm64`. RUSTFLAGS must not be set then.
+use_target_root() {
+	local flags="--target=aarch64-linux-gnu --sysroot=$1"
+	export CC_aarch64_unknown_linux_gnu=clang-$LLVM_MAJOR CFLAGS_aarch64_unknown_linux_gnu=$flags
+	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=clang-$LLVM_MAJOR
+	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static \
+		-L $1/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib -Clink-arg=-fuse-ld=lld ${flags//--/-Clink-arg=--}"
 }
 
 # What the kernel asks for: the smallest rustc and bindgen of scripts/min-tool-version.sh.

@@ -6,15 +6,15 @@ that the guest needs. The programs are those of the set `bench`, at the same pla
 themselves. Nothing here knows what is measured.
 """
 
-import importlib.machinery
-import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import images
@@ -22,15 +22,18 @@ import images
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 
+# How QEMU is started, and whether KVM works.
+sys.path.insert(0, str(TOP / "qemu"))
+
+import guest  # noqa: E402
+import machine  # noqa: E402
+from machine import Failure  # noqa: E402
+
 # Seconds without a word from the guest after which it is given up.
 SILENCE = 300
 
 # What the guest runs of the set, besides Python.
 PROGRAMS = ("dmsetup", "insmod", "rmmod", "mount", "umount", "blkdiscard", "dd", "dmesg", "taskset")
-
-
-class Failure(Exception):
-    """The guest could not be booted, or fell silent."""
 
 
 def write_init(path):
@@ -108,14 +111,6 @@ def user_mode(kernel, plan, folder, log):
 # --- QEMU -------------------------------------------------------------------------------------------
 
 
-def virtual_machine():
-    """qemu/vm, which knows how QEMU is started and whether KVM works."""
-    loader = importlib.machinery.SourceFileLoader("vm", str(TOP / "qemu/vm"))
-    vm = importlib.util.module_from_spec(importlib.util.spec_from_loader("vm", loader))
-    loader.exec_module(vm)
-    return vm
-
-
 def add_programs(root):
     """Copies Python and the programs of the set, with their libraries, to where they are here."""
     source = images.programs()
@@ -137,7 +132,7 @@ def add_programs(root):
                                                   "sitecustomize.py"))
 
 
-def root_disk(vm, plan, work):
+def root_disk(plan, work):
     """A disk with Python, the programs, the modules and the images; the plan is written for it."""
     root = work / "root"
     inside = root / "bench"
@@ -164,21 +159,20 @@ def root_disk(vm, plan, work):
     disk = work / "root.img"
     with open(disk, "wb") as file:
         file.truncate(size + size // 16 + (64 << 20) & ~4095)
-    subprocess.run([vm.which("mke2fs"), "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal",
-                    "-E", "lazy_itable_init=1,root_owner=0:0", "-d", root, disk], check=True)
+    guest.make_ext4(disk, root)
     shutil.rmtree(root)
     return disk
 
 
 def qemu(kernel, plan, folder, log):
     """Boots QEMU. Emulation tells nothing about speed, so it must be asked for by OVERLAYBD_ACCEL=tcg."""
-    vm = virtual_machine()
+    booted = machine.Kernel.built(kernel)
     with tempfile.TemporaryDirectory(prefix="qemu-", dir=folder) as name:
         work = Path(name)
-        accel = vm.accelerator(os.environ.get("OVERLAYBD_ACCEL"), kernel, work)
+        accel = machine.accelerator(os.environ.get("OVERLAYBD_ACCEL"), booted, partial(guest.make_disks, booted, work))
         if accel != "kvm" and not os.environ.get("OVERLAYBD_ACCEL"):
             raise Failure("no guest boots under KVM on this machine, and figures from emulation would mean nothing: "
                           "leave out --qemu to measure in User-mode Linux")
-        disk = root_disk(vm, plan, work)
+        disk = root_disk(plan, work)
         extra = ["init=/bench/guest", "BENCH_PLAN=/bench/plan.json", *parameters(plan)]
-        yield from lines(vm.qemu_command(kernel, accel, disk, "bench", memory_mib(plan) + 512, extra), log)
+        yield from lines(machine.qemu_command(booted, accel, disk, "bench", memory_mib(plan) + 512, extra), log)

@@ -21,7 +21,8 @@
 # everything else a case cleans up itself.
 #
 # In the guest: $IMAGES is the folder of reference images with manifest.json beside its tables
-# (below), $CASE_TMP an empty folder in memory; the binaries of tests/tools are on the PATH.
+# (below), $CASE_TMP an empty folder in memory, $MODULE the file of the module; the binaries of tests/tools
+# are on the PATH.
 #
 #   fail TEXT...                     ends the case as failed
 #   note TEXT...                     a line for the output, shown when the case fails

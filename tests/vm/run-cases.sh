@@ -13,7 +13,7 @@
 #   unclean TEXT              something could not be cleaned up: use this guest no longer
 
 here=/overlaybd/tests/vm
-console=/dev/ttyS0
+console=/dev/$(sed 's/.*console=\([A-Za-z0-9]*\).*/\1/' /proc/cmdline)
 out=/run/case.out
 
 # How long a case may run that does not say so itself with a line "# timeout: SECONDS".
@@ -105,7 +105,7 @@ run_case() {
 	if [ "$(directive "$file" module)" = none ]; then
 		grep -q '^dm_overlaybd ' /proc/modules && rmmod dm_overlaybd >>$out 2>&1
 	elif ! grep -q '^dm_overlaybd ' /proc/modules; then
-		insmod /overlaybd/dm-overlaybd.ko >>$out 2>&1
+		insmod "$MODULE" >>$out 2>&1
 	fi
 
 	# shellcheck disable=SC2086 # an empty one is to vanish

@@ -41,7 +41,7 @@ for target in zfile_target lsmt_target; do
 		refused "Device lookup failed" ENOENT "0 8 $target $device 4096" "$target: cannot open $device"
 	done
 	refused "Device lookup failed" ENXIO "0 8 $target 259:12345 4096"
-	refused "Device lookup failed" ENOTBLK "0 8 $target /overlaybd/dm-overlaybd.ko 4096"
+	refused "Device lookup failed" ENOTBLK "0 8 $target $MODULE 4096"
 done
 
 note zfile_target

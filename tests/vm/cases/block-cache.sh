@@ -9,8 +9,6 @@
 # module: none
 . /overlaybd/tests/vm/lib.sh
 
-module=/overlaybd/dm-overlaybd.ko
-
 # read_together BLOCK FIRST cached|lower [TABLE]: eight reads of 4 KiB at the same time, of a block of 64 KiB from
 # 4 KiB times FIRST on, that is kept or has to come from the lower device. That is then suspended until all
 # eight wait, and may get another table meanwhile. What became of each is in $statuses, in the order of the
@@ -47,7 +45,7 @@ read_together() {
 	done
 }
 
-insmod $module
+insmod "$MODULE"
 for size in 8192 16384 65536; do
 	note "in order, blocks of $size"
 	mkimage zfile "$CASE_TMP/zf$size" --bytes 300544 --block-size $size
@@ -105,7 +103,7 @@ dm_remove bad
 expect_ok rmmod dm_overlaybd
 
 note "without a cache"
-expect_ok insmod $module block_cache_kib=0
+expect_ok insmod "$MODULE" block_cache_kib=0
 dm_create z "0 587 zfile_target $loop $(stat -c %s "$CASE_TMP/zf65536")" -r
 dd if=/dev/mapper/z of="$CASE_TMP/out" bs=4096 iflag=direct 2>/dev/null
 expect_ok cmp "$CASE_TMP/out" "$CASE_TMP/zf65536.content"

@@ -8,7 +8,6 @@
 # module: none
 . /overlaybd/tests/vm/lib.sh
 
-module=/overlaybd/dm-overlaybd.ko
 image=neg/z00_ok_trailer.zf
 layer=neg/l00_ok.lsmt
 loop_of "$IMAGES/$image"
@@ -21,13 +20,13 @@ mkimage layer "$CASE_TMP/big" --extents 66000
 loop_of "$CASE_TMP/big"
 big="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/big")"
 
-expect_ok insmod $module max_index_mib=0
+expect_ok insmod "$MODULE" max_index_mib=0
 refused "Index is larger than max_index_mib" EFBIG "$zfile" "max_index_mib is 0"
 refused "Index is larger than max_index_mib" EFBIG "$stack"
 expect_ok rmmod dm_overlaybd
 
 note "66000 entries take more than a MiB and less than two"
-expect_ok insmod $module max_index_mib=1
+expect_ok insmod "$MODULE" max_index_mib=1
 dm_create z "$zfile" -r
 dm_create s "$stack" -r
 refused "Index is larger than max_index_mib" EFBIG "$big" "max_index_mib is 1"
@@ -35,7 +34,7 @@ dm_remove z
 dm_remove s
 expect_ok rmmod dm_overlaybd
 
-expect_ok insmod $module max_index_mib=2
+expect_ok insmod "$MODULE" max_index_mib=2
 dm_create s "$big" -r
 case $(info_of s) in
 "layers 1 segments 66000 index_bytes 1056000") ;;
@@ -44,7 +43,7 @@ esac
 dm_remove s
 expect_ok rmmod dm_overlaybd
 
-expect_ok insmod $module
+expect_ok insmod "$MODULE"
 dm_create s "$big" -r
 dm_remove s
 
@@ -56,12 +55,12 @@ refused "Index is larger than max_index_mib" EFBIG "$claim" "max_index_mib is 25
 expect_ok rmmod dm_overlaybd
 
 note "a quarter of the machine's memory, for all targets"
-expect_ok insmod $module max_index_mib=4096
+expect_ok insmod "$MODULE" max_index_mib=4096
 refused "Indexes are larger than max_total_index_mib" ENOMEM "$claim" "the index takes 2250000000 bytes, other indexes 0"
 expect_ok rmmod dm_overlaybd
 
 note "a MiB is room for an index, not for two; merging takes those of the layers as well"
-expect_ok insmod $module max_total_index_mib=1
+expect_ok insmod "$MODULE" max_total_index_mib=1
 mkimage layer "$CASE_TMP/half" --extents 24000
 loop_of "$CASE_TMP/half"
 half="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/half")"
@@ -73,7 +72,7 @@ dm_remove s
 refused "Indexes are larger than max_total_index_mib" ENOMEM "$big"
 expect_ok rmmod dm_overlaybd
 
-expect_ok insmod $module max_index_mib=4096 max_total_index_mib=4096
+expect_ok insmod "$MODULE" max_index_mib=4096 max_total_index_mib=4096
 refused "Cannot allocate the index" ENOMEM "$claim" "no memory for an index of 2250000000 bytes"
 expect_ok rmmod dm_overlaybd
-expect_fail insmod $module max_index_mib=many
+expect_fail insmod "$MODULE" max_index_mib=many

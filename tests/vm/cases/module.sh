@@ -8,11 +8,9 @@
 # module: none
 . /overlaybd/tests/vm/lib.sh
 
-module=/overlaybd/dm-overlaybd.ko
-
 for round in 1 2; do
 	note "round $round"
-	expect_ok insmod $module
+	expect_ok insmod "$MODULE"
 	for target in zfile_target lsmt_target; do
 		version=$(dmsetup targets | awk -v t="$target" '$1 == t { print $2 }')
 		case $version in
@@ -20,7 +18,7 @@ for round in 1 2; do
 		*) fail "$target is registered as version '$version'" ;;
 		esac
 	done
-	expect_fail insmod $module
+	expect_fail insmod "$MODULE"
 	expect_eq "use count" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
 	expect_ok rmmod dm_overlaybd
 	expect_eq "targets left" "$(dmsetup targets | grep -c -E 'zfile_target|lsmt_target' || true)" 0

@@ -66,6 +66,6 @@ expect_ok dmsetup remove z
 eventually 10 rmmod dm_overlaybd
 expect_fail grep -q '^dm_overlaybd ' /proc/modules
 expect_fail dmsetup create z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
-expect_ok insmod /overlaybd/dm-overlaybd.ko
+expect_ok insmod "$MODULE"
 dm_create z "0 129 zfile_target /dev/mapper/under $bytes" -r
 holds /dev/mapper/z "$sha256"
