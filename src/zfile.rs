@@ -4,7 +4,7 @@
 //!
 //! `ctr` checks the ZFile and loads its jump table. `map` looks up where the blocks of a read are
 //! stored and has them read in one piece; [`Zfile::transform`] decompresses them into the bio.
-//! Only blocks larger than a page are kept for a while, a few, when a part of them is read.
+//! Only blocks larger than 4 KiB are kept for a while, a few, when a part of them is read.
 
 use crate::{
     dm::{
@@ -91,8 +91,9 @@ use overlaybd_format::{
 /// CPUs decompress them; it is four of the largest blocks.
 const MAX_IO_SECTORS: u32 = 512;
 
-/// Blocks up to this size in bytes are not kept: they are no larger than a page, and rarely read in
-/// part.
+/// Blocks up to this size in bytes are not kept: they are rarely read in part. It does not follow the
+/// machine's page size. On pages of 16 or 64 KiB file systems with blocks of 4 KiB and direct I/O
+/// read as little as they do elsewhere, and where whole pages are read the cache is not used.
 const LARGEST_UNCACHED: u32 = 4096;
 
 /// A ZFile on a lower device.
@@ -533,8 +534,8 @@ impl Target for Zfile {
         match kind {
             StatusKind::Info => write!(
                 text,
-                "{} {} {} blocks {} index_bytes {} read_errors {} crc_errors {} decompress_errors {} \
-                 blocks_decompressed {} cache_hits {}",
+                "{} {} {} blocks {} index_bytes {} read_errors {} crc_errors {} \
+                 decompress_errors {} blocks_decompressed {} cache_hits {}",
                 self.codec.name(),
                 layout.block_size(),
                 if layout.verify() {

@@ -10,8 +10,9 @@
 use super::bindings;
 use kernel::prelude::*;
 
-/// How many levels may stand on the stack of an interrupt. On x86-64 such a stack has 16 KiB, and a
-/// level takes 272 bytes of it, without what works on top; other drivers' completions share it.
+/// How many levels may stand on the stack of an interrupt. On x86-64 and arm64 such a stack has
+/// 16 KiB or more; a level takes 272 bytes of it on x86-64, without what works on top. Other
+/// drivers' completions share it.
 const MAX_ON_INTERRUPT_STACK: c_int = 8;
 
 /// A level on the stack that runs, left when this is dropped.
