@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `lsmt_target <base device> <bytes> [<upper device> <bytes>]…`: a stack of layers as one device.
+//! `lsmt_target <base device> <bytes> [<upper device> <bytes>]…`: layers as one device.
 //!
 //! `ctr` checks the layers, loads their indexes and merges them into one map. `map` looks
 //! up the segment a bio begins in and passes the bio on to that layer's device, or answers it with

@@ -23,7 +23,9 @@
 //! // Any implementation will do; the kernel has crc32c().
 //! fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 //!     bytes.iter().fold(seed, |crc, byte| {
-//!         (0..8).fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (0x82f6_3b78 & (c & 1).wrapping_neg()))
+//!         (0..8).fold(crc ^ u32::from(*byte), |c, _| {
+//!             (c >> 1) ^ (0x82f6_3b78 & (c & 1).wrapping_neg())
+//!         })
 //!     })
 //! }
 //!

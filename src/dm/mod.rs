@@ -8,7 +8,7 @@
 //!
 //! | file | what it wraps |
 //! |---|---|
-//! | [`target`] | `struct target_type` and `struct dm_target`: the [`Target`] trait, its registration |
+//! | [`target`] | `struct target_type`, `struct dm_target`: the trait [`Target`], registering it |
 //! | [`args`] | the words of a table line |
 //! | [`device`] | a lower device (`struct dm_dev`) and reading it while a target is constructed |
 //! | [`bio`] | a bio in `map`, and the segments of its data |
