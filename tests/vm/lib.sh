@@ -45,6 +45,7 @@
 #   dm_create NAME TABLE [ARGS...]   dmsetup create NAME ARGS... with that table; /dev/mapper/NAME
 #   dm_remove NAME                   removes it before the end of the case
 #   loop_detach DEVICE               the same for a loop device
+#   has_target NAME                  whether the kernel has that target of device-mapper's
 #   null_disk NAME MIB SETTING...    makes /dev/NAME, a null_blk device in memory, with SETTINGs of its configfs
 #                                    folder (irqmode=2: its bios end in a hard interrupt, 1: in a soft one)
 #   mount_ro DEVICE DIR [ARGS...]    mounts read-only on DIR, which is made
@@ -224,6 +225,10 @@ dm_create() {
 dm_remove() {
 	dmsetup remove "$1"
 	undo_drop "dmsetup remove $1"
+}
+
+has_target() {
+	dmsetup targets | grep -q "^$1 " || { modprobe "dm-$1" && dmsetup targets | grep -q "^$1 "; } 2>/dev/null
 }
 
 null_disk() {

@@ -101,14 +101,6 @@ expect_eq crc_errors "$count" 0
 count_of z decompress_errors
 expect_eq decompress_errors "$count" 0
 
-note "bad sectors by dm-dust"
-swap under "0 $zsectors dust $zloop 0 512"
-dmsetup message under 0 addbadblock 3
-dmsetup message under 0 enable
-expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/zf.content" --unit 65536 --bad 0+65536
-dmsetup message under 0 removebadblock 3
-expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/zf.content" --unit 65536
-
 note "a device that is away for a second now and then"
 # more_errors: whether the device was away again.
 more_errors() {
