@@ -91,9 +91,9 @@ use overlaybd_format::{
 /// CPUs decompress them; it is four of the largest blocks.
 const MAX_IO_SECTORS: u32 = 512;
 
-/// Blocks up to this size in bytes are not kept: they are rarely read in part. It does not follow the
-/// machine's page size. On pages of 16 or 64 KiB file systems with blocks of 4 KiB and direct I/O
-/// read as little as they do elsewhere, and where whole pages are read the cache is not used.
+/// Blocks up to this size in bytes are not kept: they are rarely read in part. It does not follow
+/// the machine's page size. On pages of 16 or 64 KiB file systems with blocks of 4 KiB and direct
+/// I/O read as little as they do elsewhere, and where whole pages are read the cache is not used.
 const LARGEST_UNCACHED: u32 = 4096;
 
 /// A ZFile on a lower device.
