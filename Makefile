@@ -58,6 +58,8 @@ help:
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one (CASE=list names them), TRACE=1 with sh -x'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
 	@echo 'make deb           the package of the module for KERNEL, a release of Debian kernels, or for the newest of each series'
+	@echo 'make deb-dkms      the package of the source, which DKMS builds on the host that installs it'
+	@echo 'make test-dkms     as root: both kinds of packages on a Debian 13 in a folder; NEW=1 builds that anew'
 	@echo 'make shell         a prompt in the VM with the module loaded'
 	@echo 'make bench         how fast it is, beside what else there is; BASELINE=module.ko compares with that, BENCH=--help'
 	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
@@ -149,6 +151,11 @@ deb:
 	@packaging/deb $(if $(filter command environment,$(origin KERNEL)),$(KERNEL))
 deb-dkms:
 	@packaging/deb dkms
+
+# As root: on a Debian 13 in a folder. It takes up to an hour.
+.PHONY: test-dkms
+test-dkms:
+	@tests/dkms $(if $(NEW),--new)
 
 # --- measuring ------------------------------------------------------------------------------------
 
