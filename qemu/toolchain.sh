@@ -71,7 +71,8 @@ use_build_root() {
 # use_target_root ROOT: from here on Cargo can build programs for arm64 guests as well, linked statically, with
 # --target aarch64-unknown-linux-gnu and the libraries of the set `target-arm64`. RUSTFLAGS must not be set then.
 use_target_root() {
-	local flags="--target=aarch64-linux-gnu --sysroot=$1"
+	# What configures clang for this machine's programs names a loader, which these do without.
+	local flags="--no-default-config --target=aarch64-linux-gnu --sysroot=$1"
 	export CC_aarch64_unknown_linux_gnu=clang-$LLVM_MAJOR CFLAGS_aarch64_unknown_linux_gnu=$flags
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=clang-$LLVM_MAJOR
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static \

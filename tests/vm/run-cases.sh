@@ -209,13 +209,13 @@ kmemleak() {
 
 TRACE=
 ! grep -q 'overlaybd\.trace' /proc/cmdline || TRACE=-x
-stty -F $console -echo
+stty -F "$console" -echo
 leak
 ran=
 while tell next && read -r word name && [ "$word" = case ]; do
 	run_case "$name"
 	ran=yes
-done <$console
+done <"$console"
 # A kernel without kmemleak has no such file.
 if [ -n "$ran" ] && [ -e /sys/kernel/debug/kmemleak ]; then
 	kmemleak
