@@ -96,8 +96,8 @@ class Kernel:
         if not root.is_dir():
             raise Failure(f"the image of {release} is not there: run `qemu/stock {name} --boot`")
         architecture = ARM64 if "arm64" in release else AMD64
-        return cls(f"{name} ({release})", folder / "build", architecture, root / "usr/lib/modules" / release / "vmlinuz",
-                   release, folder)
+        image = root / "usr/lib/modules" / release / "vmlinuz"
+        return cls(f"{name} ({release})", folder / "build", architecture, image, release, folder)
 
     @classmethod
     def built(cls, folder, name=None):
@@ -105,7 +105,8 @@ class Kernel:
         for architecture, image in IMAGES.items():
             if (folder / image).is_file():
                 return cls(name or str(folder), folder, architecture, folder / image)
-        raise Failure(f"no {' or '.join(IMAGES.values())} in {folder}: a guest boots only a kernel that was built in its folder")
+        raise Failure(f"no {' or '.join(IMAGES.values())} in {folder}: a guest boots only a kernel that was built in its "
+                      "folder")
 
     @property
     def stock(self):
@@ -169,7 +170,7 @@ def scratch_disk(disk):
 def processor_of(kernel, accel):
     """QEMU's options for the processor, and what the kernel must be told of it."""
     if kernel.architecture == ARM64:
-        # The algorithm that pointers are signed with in hardware is slow to emulate, vectors of any length are not used.
+        # The algorithm that hardware signs pointers with is slow to emulate; vectors of any length are not used.
         return ["-accel", "tcg,thread=multi", "-cpu", "max,pauth-impdef=on,sve=off,sme=off"], []
     if accel == "kvm":
         return ["-accel", "kvm", "-cpu", "host"], []
@@ -223,9 +224,8 @@ def qemu_command(kernel, accel, disk, mode, memory=2048, extra=(), initrd=None):
         # This machine has no other way to reboot.
         append += ["reboot=t"]
     if accel != "kvm":
-        # Emulated code is an order of magnitude slower: watchdogs are to wait accordingly longer. So is setting the
-        # timer, which a kernel without a steady tick does whenever it idles: a steady one saves a sixth of the time
-        # that cases take.
+        # Emulated code is an order of magnitude slower: watchdogs wait accordingly longer. So is setting the timer,
+        # which a kernel without a steady tick does whenever it idles: a steady one saves a sixth of the cases' time.
         append += ["watchdog_thresh=30", "workqueue.watchdog_thresh=90", "nohz=off", "highres=off"]
     if kernel.stock:
         # The devices that are built into the project's kernels, as many and as large.
