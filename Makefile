@@ -67,19 +67,22 @@ help:
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
 	@echo 'make shellcheck    shellcheck over all shell scripts'
 	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
+	@echo 'make checkpatch    what the kernel has to say of the patches that would be posted, against the answers'
+	@echo 'make docs          the page of the targets, under the Sphinx of the kernel'
+	@echo 'make in-tree       both of these; then the module as a part of a kernel, =m and =y, and the demonstration on =y (long)'
 	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
 	@echo 'make clean         remove what was built in this folder'
 	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug|speed|um, CASE=name, TRACE=1, VM="--guests 1 --memory 4096", FUZZ_TARGETS=names'
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
-sets := build vm check bench vm-arm64 guest-amd64 guest-arm64 target-arm64
+sets := build vm check docs bench vm-arm64 guest-amd64 guest-arm64 target-arm64
 .PHONY: $(sets:%=packages-%)
 $(sets:%=packages-%): packages-%:
 	@qemu/packages $*
 
-.PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernel-arm64-64k kernels
-kernel-plain kernel-debug kernel-speed kernel-um kernel-arm64-64k: kernel-%: packages-build
+.PHONY: kernel-plain kernel-debug kernel-speed kernel-um kernel-in-tree kernel-arm64-64k kernels
+kernel-plain kernel-debug kernel-speed kernel-um kernel-in-tree kernel-arm64-64k: kernel-%: packages-build
 	@qemu/kernel $*
 kernels: kernel-plain kernel-debug
 
@@ -202,6 +205,24 @@ shellcheck: packages-check
 .PHONY: unsafe-check
 unsafe-check: packages-build
 	@$(with) tests/check-unsafe
+
+# --- in the kernel's own tree ---------------------------------------------------------------------
+
+.PHONY: kernel-source
+kernel-source:
+	@qemu/kernel source
+
+.PHONY: checkpatch
+checkpatch: packages-check kernel-source
+	@tests/checkpatch
+
+.PHONY: docs
+docs: packages-build packages-docs kernel-source
+	@$(with) tests/docs
+
+.PHONY: in-tree
+in-tree: checkpatch docs packages-vm kernel-in-tree
+	@$(with) qemu/in-tree
 
 .PHONY: clean
 clean:
