@@ -195,7 +195,11 @@ def machine_of(kernel, disks, initrd):
         command += ["-initrd", initrd]
     bus = "pci" if kernel.stock else "device"
     command += ["-device", f"virtio-rng-{bus}"]
-    for name, path in disks.items():
+    disks = list(disks.items())
+    if kernel.architecture == ARM64 and not kernel.stock:
+        # This bus numbers its devices from the last one on.
+        disks.reverse()
+    for name, path in disks:
         # Writes go to a temporary file: every boot finds the disk as it was made. One queue: a disk ends its reads
         # in a soft interrupt, on the interrupts' stack.
         queues = ",num-queues=1" if name == "scratch" else ""
