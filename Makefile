@@ -56,6 +56,7 @@ help:
 	@echo 'make test          all tests: test-host and test-vm'
 	@echo 'make test-host     the tests that run on this machine (cargo test); TEST=name runs one'
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one (CASE=list names them), TRACE=1 with sh -x'
+	@echo 'make test-kernels  the VM cases on kernels of Debian and of arm64 (an hour); KERNELS="stock-7.3 ..." says which'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
 	@echo 'make deb           the package of the module for KERNEL, a release of Debian kernels, or for the newest of each series'
 	@echo 'make deb-dkms      the package of the source, which DKMS builds on the host that installs it'
@@ -72,7 +73,7 @@ help:
 	@echo 'make in-tree       both of these; then the module as a part of a kernel, =m and =y, and the demonstration on =y (long)'
 	@echo 'make kernels       prepare both kernels (long; the other targets do it when needed)'
 	@echo 'make clean         remove what was built in this folder'
-	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug|speed|um, CASE=name, TRACE=1, VM="--guests 1 --memory 4096", FUZZ_TARGETS=names'
+	@echo 'variables: KDIR=folder of a built kernel, KERNEL=plain|debug|stock-7.3|stock-7.3-arm64|..., CASE=name, TRACE=1, VM="--guests 1 --memory 4096", FUZZ_TARGETS=names'
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
@@ -145,6 +146,11 @@ test-vm: KERNEL := debug
 test-vm:
 	@$(MAKE) KERNEL=$(KERNEL) bootable tools
 	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) $(VM)
+
+# The VM cases on Debian's own kernels and on those of arm64, one after the other.
+.PHONY: test-kernels
+test-kernels:
+	@tests/kernels $(KERNELS)
 
 # --- packages -------------------------------------------------------------------------------------
 
