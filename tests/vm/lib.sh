@@ -74,6 +74,7 @@
 #   under_way NAME N [PID...]        whether N reads or more of a dm device have begun and not ended, and these
 #                                    processes wait for I/O
 #
+#   page_bytes                       the size of the kernel's pages
 #   bytes_of DEVICE, sectors_of DEVICE       its size
 #   sha256_of FILE [BYTES]           sha256 of the whole file or device, or of its first BYTES
 #   log_mark                         from here on log_since and expect_log look
@@ -444,6 +445,11 @@ under_way() {
 		uw_stat=${uw_stat##*") "}
 		[ "${uw_stat%% *}" = D ] || return 1
 	done
+}
+
+# AT_PAGESZ of the auxiliary vector.
+page_bytes() {
+	od -A n -t u8 -w16 /proc/self/auxv | awk '$1 == 6 { print $2 }'
 }
 
 bytes_of() {

@@ -114,7 +114,10 @@ note "the memory of an index"
 charged_memory() {
 	cat $group/memory.current
 }
+# A kernel charges a group 64 pages at a time for each of its processors, and may have done so before.
+ahead=$((64 * $(page_bytes) * $(grep -c '^processor' /proc/cpuinfo)))
 extents=200000
+[ $((extents * 16)) -ge $((ahead + ahead / 2)) ] || extents=$(((ahead + ahead / 2) / 16))
 index=$((extents * 16))
 mkimage layer "$CASE_TMP/layer" --extents $extents
 loop_of "$CASE_TMP/layer"
@@ -126,5 +129,5 @@ undo_add "dmsetup remove indexed"
 in_group dmsetup create indexed -r --table "$table"
 after=$(charged_memory)
 note "$before bytes before, $after with an index of $index"
-[ $((after - before)) -ge $index ] || fail "the group is charged $((after - before)) bytes for an index of $index"
+[ $((after - before)) -ge $((index - ahead)) ] || fail "the group is charged $((after - before)) bytes for an index of $index"
 dm_remove indexed

@@ -22,9 +22,12 @@ about malformed $layer
 layer_bytes=$of_bytes
 
 note "a striped device has chunks"
-dm_create striped "0 256 striped 2 32 /dev/ram0 0 /dev/ram1 0"
+# No smaller than the ramdisks' physical blocks, which are pages.
+chunk=$(($(page_bytes) / 512))
+[ $chunk -gt 32 ] || chunk=32
+dm_create striped "0 256 striped 2 $chunk /dev/ram0 0 /dev/ram1 0"
 dd if="$IMAGES/$image" of=/dev/mapper/striped bs=64k conv=fsync status=none
-expect_eq "limits of the striped device" "$(limits_of striped)" "chunk_sectors 32 alignment_offset 0"
+expect_eq "limits of the striped device" "$(limits_of striped)" "chunk_sectors $chunk alignment_offset 0"
 dm_create z "0 129 zfile_target /dev/mapper/striped $zfile_bytes" -r
 expect_eq "limits of zfile_target" "$(limits_of z)" "chunk_sectors 0 alignment_offset 0"
 holds /dev/mapper/z "$zfile_sha256"

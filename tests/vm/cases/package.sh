@@ -9,7 +9,7 @@
 # module: none
 . /overlaybd/tests/vm/lib.sh
 
-command -v dpkg >/dev/null || skip "the kernel is not one of Debian's, the module no package"
+command -v dpkg-query >/dev/null || skip "the kernel is not one of Debian's, the module no package"
 release=$(uname -r)
 package=dm-overlaybd-modules-$release
 file=$(echo /overlaybd/*.deb)

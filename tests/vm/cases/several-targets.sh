@@ -22,12 +22,15 @@ holds /dev/mapper/s0 "${one#* }" "$CASE_TMP/s"
 
 note "a ZFile, a hole, a stack, a part of the ZFile again, each at an odd sector"
 short=777
-a=$zsectors
-b=$((a + 1001))
+# What cannot be read is in no page, of up to 64 KiB, with what can.
+a=$(((zsectors + 127) / 128 * 128))
+b=$((a + 128 + 873))
 c=$((b + sectors))
 d=$((c + short))
 dm_create many "0 $zsectors zfile_target $zloop $zbytes
-$a 1001 error
+$zsectors $((a - zsectors)) zero
+$a 128 error
+$((a + 128)) 873 zero
 $b $sectors lsmt_target $layer $layer_bytes
 $c $short zfile_target $zloop $zbytes
 $d 33 lsmt_target $layer $layer_bytes" -r
