@@ -215,7 +215,7 @@ unsafe-check: packages-build
 # --- in the kernel's own tree ---------------------------------------------------------------------
 
 .PHONY: kernel-source
-kernel-source:
+kernel-source: packages-build
 	@qemu/kernel source
 
 .PHONY: checkpatch
