@@ -19,7 +19,7 @@ declare -A packages_of=(
 	[build]="patchelf make gcc clang-$LLVM_MAJOR lld-$LLVM_MAJOR llvm-$LLVM_MAJOR libclang1-$LLVM_MAJOR
 		rustc-web rust-web-src cargo-web rustfmt-web rust-web-clippy
 		flex bison bc libelf-dev xz-utils python3 ca-certificates"
-	[stock]="patchelf make gcc-14 clang-$LLVM_MAJOR libclang1-$LLVM_MAJOR llvm-$LLVM_MAJOR
+	[stock]="patchelf make gcc-14 libc6-dev clang-$LLVM_MAJOR libclang1-$LLVM_MAJOR llvm-$LLVM_MAJOR
 		rustc rust-src bindgen flex bison bc libelf-dev libssl-dev zlib1g-dev xz-utils python3 kmod pahole openssl"
 	[stock-arm64]="patchelf gcc-14-aarch64-linux-gnu gcc-14-arm-linux-gnueabihf libc6-dev-arm64-cross"
 	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
