@@ -114,10 +114,14 @@ note "the memory of an index"
 charged_memory() {
 	cat $group/memory.current
 }
-# A kernel charges a group 64 pages at a time for each of its processors, and may have done so before.
-ahead=$((64 * $(page_bytes) * $(grep -c '^processor' /proc/cpuinfo)))
+# A kernel charges a group 64 pages at a time for each of its processors, and may have done so before. Where pages are
+# large that is as much as an index.
+ahead=0
 extents=200000
-[ $((extents * 16)) -ge $((ahead + ahead / 2)) ] || extents=$(((ahead + ahead / 2) / 16))
+if [ "$(page_bytes)" -gt 4096 ]; then
+	ahead=$((64 * $(page_bytes) * $(grep -c '^processor' /proc/cpuinfo)))
+	[ $((extents * 16)) -ge $((ahead + ahead / 2)) ] || extents=$(((ahead + ahead / 2) / 16))
+fi
 index=$((extents * 16))
 mkimage layer "$CASE_TMP/layer" --extents $extents
 loop_of "$CASE_TMP/layer"
