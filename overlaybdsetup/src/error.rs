@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why a command does not do what it is asked to: one line for a person, and an exit status for a script.
+//!
+//! The statuses are those of `veritysetup`, so that what calls one can call the other.
+
+use rustix::io::Errno;
+use std::{fmt, io};
+
+/// The exit status of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Refused: wrong arguments, or an image with something wrong (1).
+    Refused,
+    /// Not permitted (2).
+    Permission,
+    /// Out of memory (3).
+    Memory,
+    /// There is no such file or device, or it is not what it should be (4).
+    Device,
+    /// The device exists already, or is in use (5).
+    Busy,
+    /// Ended by a signal of this number; everything is taken down (128 + number).
+    Signal(u8),
+}
+
+impl Status {
+    /// The number that the program exits with.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Refused => 1,
+            Self::Permission => 2,
+            Self::Memory => 3,
+            Self::Device => 4,
+            Self::Busy => 5,
+            Self::Signal(number) => 128u8.saturating_add(number),
+        }
+    }
+
+    /// What an error of a system call is.
+    #[must_use]
+    pub fn of_io(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::PERM | Errno::ACCESS) => Self::Permission,
+            Some(Errno::NOMEM) => Self::Memory,
+            Some(Errno::NOENT | Errno::NODEV | Errno::NOTBLK | Errno::NXIO) => Self::Device,
+            Some(Errno::EXIST | Errno::BUSY) => Self::Busy,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// Why a command does not do what it is asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    status: Status,
+    text: String,
+}
+
+/// What most functions here return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with its status.
+    pub fn new(status: Status, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    /// Something that is refused for what it is.
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self::new(Status::Refused, text)
+    }
+
+    /// An error of a system call, with what was tried: "cannot read /x: No such file or directory".
+    pub fn io(tried: impl fmt::Display, error: &io::Error) -> Self {
+        Self::new(Status::of_io(error), format!("{tried}: {}", plain(error)))
+    }
+
+    /// The same error with the place it is about in front of it.
+    #[must_use]
+    pub fn within(self, place: impl fmt::Display) -> Self {
+        Self {
+            text: format!("{place}: {}", self.text),
+            ..self
+        }
+    }
+
+    /// The exit status that goes with it.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+}
+
+/// An error of a system call without the number that the standard library adds.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_call_is_told_without_its_number() {
+        let error = io::Error::from_raw_os_error(2);
+        let error = Error::io("cannot read /x", &error).within("layer 3");
+        assert_eq!(
+            error.to_string(),
+            "layer 3: cannot read /x: No such file or directory"
+        );
+        assert_eq!(error.status(), Status::Device);
+        assert_eq!(error.status().code(), 4);
+        assert_eq!(Status::Signal(15).code(), 143);
+    }
+}
