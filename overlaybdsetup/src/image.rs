@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The layers of an image, opened and checked together, and what is known of the image by that. Merging the
+//! layers is for the kernel.
+
+use crate::content::{in_pieces, Codec};
+use crate::error::{Error, Result};
+use crate::layer::{Layer, LayerFile};
+use overlaybd_format::lsmt::{virtual_size, AREA_LEN, MAX_LAYERS};
+use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::thread;
+
+/// How many bytes at either end of a layer's data go into the fingerprint of an image.
+const SAMPLE: u64 = 64 << 10;
+
+/// An image whose layers are all open and right.
+#[derive(Debug)]
+pub struct Image {
+    layers: Vec<Layer>,
+    virtual_size: u64,
+}
+
+impl Image {
+    /// Opens layer files, lowest first, several at a time.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the lowest layer that has something wrong, with its number and file; too many layers,
+    /// or none; layers none of which says how large the image is.
+    pub fn open(files: &[LayerFile]) -> Result<Self> {
+        if files.is_empty() || files.len() > MAX_LAYERS {
+            return Err(Error::refused(format!(
+                "an image has 1 to {MAX_LAYERS} layers, not {}",
+                files.len()
+            )));
+        }
+        let layers = open_layers(files)?;
+        let size = virtual_size(layers.iter().map(|layer| layer.lsmt().virtual_size())).get();
+        if size == 0 {
+            return Err(Error::refused(
+                "no layer says how large the image is: the virtual size is 0 in all of them",
+            ));
+        }
+        Ok(Self {
+            layers,
+            virtual_size: size,
+        })
+    }
+
+    /// The layers, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The size of the image in bytes: a multiple of 512, above 0.
+    #[must_use]
+    pub const fn virtual_size(&self) -> u64 {
+        self.virtual_size
+    }
+
+    /// What tells this image from another one, for what belongs to it: 64 hexadecimal digits.
+    ///
+    /// It is made of the header, index, trailer and the ends of the data of each layer, and of how the layers are
+    /// compressed: not of all data, which would have to be read. The same image in other files has the same.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(b"overlaybd image 1\0");
+        for (number, layer) in self.layers.iter().enumerate() {
+            add_layer(layer, &mut hash)
+                .map_err(|error| error.within(place(number, self.layers.len())))?;
+        }
+        Ok(hex(&hash.finalize()))
+    }
+}
+
+/// Adds what tells a layer from another one.
+fn add_layer(layer: &Layer, hash: &mut Sha256) -> Result<()> {
+    let content = layer.content();
+    let mut codec = Codec::default();
+    hash.update(content.len().to_le_bytes());
+    if let Some(zfile) = content.zfile() {
+        let layout = zfile.layout();
+        in_pieces(layout.index_len().get(), |at, piece| {
+            zfile
+                .payload()
+                .read(layout.index_offset().get() + at, piece)?;
+            hash.update(&*piece);
+            Ok(())
+        })?;
+    }
+    let header = AREA_LEN as u64;
+    let index = layer.lsmt().index_offset().get();
+    let first_end = index.min(header + SAMPLE);
+    let last_start = first_end.max(index.saturating_sub(SAMPLE));
+    for (start, end) in [(0, first_end), (last_start, content.len())] {
+        in_pieces(end.saturating_sub(start), |at, piece| {
+            content.read(start + at, piece, &mut codec)?;
+            hash.update(&*piece);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Opens files on all processors.
+fn open_layers(files: &[LayerFile]) -> Result<Vec<Layer>> {
+    let next = AtomicUsize::new(0);
+    let opened = Mutex::new(Vec::with_capacity(files.len()));
+    let work = || {
+        while let Some((number, file)) = {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            files.get(number).map(|file| (number, file))
+        } {
+            let layer = Layer::open(file);
+            opened
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push((number, layer));
+        }
+    };
+    let workers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(files.len());
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut opened = opened
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    opened.sort_by_key(|(number, _)| *number);
+    opened
+        .into_iter()
+        .map(|(number, layer)| layer.map_err(|error| error.within(place(number, files.len()))))
+        .collect()
+}
+
+/// A layer as errors name it: the lowest is number 1.
+fn place(number: usize, of: usize) -> String {
+    format!("layer {} of {of}", number + 1)
+}
+
+/// Bytes as hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use overlaybd_image::{LayerWriter, Wrapper, ZfileWriter};
+    use std::fs;
+    use std::path::PathBuf;
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> LayerFile {
+            let path: PathBuf = self.0.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            LayerFile::new(path)
+        }
+    }
+
+    fn base(byte: u8) -> Vec<u8> {
+        LayerWriter::new(1 << 20).data(0, &[byte; 8192]).write()
+    }
+
+    #[test]
+    fn all_kinds_of_layers_together() {
+        let files = Files::new();
+        let zfile = ZfileWriter::new().write(&base(1));
+        let image = Image::open(&[
+            files.write("0", &zfile),
+            files.write("1", &Wrapper::Pax.wrap(&zfile)),
+            files.write("2", &LayerWriter::new(0).write()),
+        ])
+        .unwrap();
+        assert_eq!(image.virtual_size(), 1 << 20);
+        assert_eq!(image.layers().len(), 3);
+    }
+
+    #[test]
+    fn the_lowest_bad_layer_is_named() {
+        let files = Files::new();
+        let mut cut = base(2);
+        cut.truncate(5000);
+        let error = Image::open(&[
+            files.write("good", &base(1)),
+            files.write("cut", &cut),
+            files.write("none", b"nothing"),
+        ])
+        .unwrap_err()
+        .to_string();
+        assert!(error.starts_with("layer 2 of 3: "), "{error}");
+        assert!(error.contains("/cut: LSMT"), "{error}");
+    }
+
+    #[test]
+    fn an_image_without_a_size_is_refused() {
+        let files = Files::new();
+        let error = Image::open(&[files.write("0", &LayerWriter::new(0).write())]).unwrap_err();
+        assert!(error.to_string().contains("virtual size is 0"), "{error}");
+        assert!(Image::open(&[]).is_err());
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_the_content() {
+        let files = Files::new();
+        let print = |file: &LayerFile| {
+            Image::open(std::slice::from_ref(file))
+                .unwrap()
+                .fingerprint()
+                .unwrap()
+        };
+        let first = print(&files.write("a", &base(1)));
+        assert_eq!(first, print(&files.write("b", &base(1))));
+        assert_eq!(
+            first,
+            print(&files.write("tar", &Wrapper::Ustar.wrap(&base(1))))
+        );
+        assert_ne!(first, print(&files.write("c", &base(2))));
+        assert_eq!(first.len(), 64);
+    }
+}
