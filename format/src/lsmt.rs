@@ -19,6 +19,7 @@
 //! layer, or of the image, and behind sector 2^50, where no entry can start: it is cut there.
 
 mod error;
+mod fields;
 mod index;
 mod layer;
 mod map;
@@ -28,6 +29,7 @@ mod segment;
 mod testing;
 
 pub use error::OpenError;
+pub use fields::{AreaFields, EntryFields};
 pub use index::IndexLoader;
 pub use layer::{trailer_offset, virtual_size, Layer, AREA_LEN};
 pub use map::{words_needed, MapBuilder, MapError, Run, SegmentMap};

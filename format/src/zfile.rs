@@ -74,6 +74,7 @@
 mod area;
 mod block;
 mod error;
+mod fields;
 mod jump_table;
 mod layout;
 mod lz4;
@@ -83,6 +84,7 @@ mod testing;
 pub use area::AREA_LEN;
 pub use block::{decode, BlockError, Decompress};
 pub use error::OpenError;
+pub use fields::AreaFields;
 pub use jump_table::{groups_needed, Blocks, Group, JumpTable, JumpTableBuilder, Stored};
 pub use layout::{open, Algorithm, Layout, Opening, PendingTrailer};
 pub use lz4::Lz4;

@@ -32,10 +32,10 @@ const MAGIC: [u8; 24] = [
 
 /// A header or trailer, not checked yet.
 #[derive(Clone, Copy)]
-struct Area<'a>(&'a [u8; AREA_LEN]);
+pub(super) struct Area<'a>(pub(super) &'a [u8; AREA_LEN]);
 
 impl Area<'_> {
-    fn has_magic(self) -> bool {
+    pub(super) fn has_magic(self) -> bool {
         *bytes_at::<0, 24, AREA_LEN>(self.0) == MAGIC
     }
 
@@ -43,27 +43,27 @@ impl Area<'_> {
         *bytes_at::<0, 8, AREA_LEN>(self.0)
     }
 
-    fn flags(self) -> Flags {
+    pub(super) fn flags(self) -> Flags {
         Flags(u32_at::<28, AREA_LEN>(self.0))
     }
 
-    fn index_offset(self) -> u64 {
+    pub(super) fn index_offset(self) -> u64 {
         u64_at::<32, AREA_LEN>(self.0)
     }
 
     /// The number of entries of the index, padding included.
-    fn index_size(self) -> u64 {
+    pub(super) fn index_size(self) -> u64 {
         u64_at::<40, AREA_LEN>(self.0)
     }
 
-    fn virtual_size(self) -> u64 {
+    pub(super) fn virtual_size(self) -> u64 {
         u64_at::<48, AREA_LEN>(self.0)
     }
 }
 
 /// The flags of an area. Those above bit 2 say nothing that a reader of sealed layers needs.
 #[derive(Clone, Copy)]
-struct Flags(u32);
+pub(super) struct Flags(pub(super) u32);
 
 impl Flags {
     const fn is_header(self) -> bool {

@@ -7,18 +7,18 @@ use crate::fields::u64_at;
 use crate::units::{Sector, Sectors};
 use core::fmt;
 
-const START_BITS: u32 = 50;
+pub(super) const START_BITS: u32 = 50;
 const LEN_BITS: u32 = 14;
 const SOURCE_BITS: u32 = 55;
-const LAYER_SHIFT: u32 = 56;
-const ZEROED: u64 = 1 << SOURCE_BITS;
+pub(super) const LAYER_SHIFT: u32 = 56;
+pub(super) const ZEROED: u64 = 1 << SOURCE_BITS;
 
-const START_MASK: u64 = mask(START_BITS);
+pub(super) const START_MASK: u64 = mask(START_BITS);
 const LEN_MASK: u64 = mask(LEN_BITS);
-const SOURCE_MASK: u64 = mask(SOURCE_BITS);
+pub(super) const SOURCE_MASK: u64 = mask(SOURCE_BITS);
 
 /// The start of an entry that only pads the index.
-const PADDING_START: u64 = START_MASK;
+pub(super) const PADDING_START: u64 = START_MASK;
 
 const _: () = assert!(START_BITS + LEN_BITS == 64 && size_of::<Segment>() == 16);
 

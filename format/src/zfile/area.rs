@@ -36,10 +36,19 @@ impl Area<'_> {
         if !self.flags().has_digest() {
             return None;
         }
-        let stored = u32_at::<28, AREA_LEN>(self.0);
+        Some((self.stored_digest(), self.computed_digest(crc)))
+    }
+
+    #[inline]
+    pub(super) fn stored_digest(self) -> u32 {
+        u32_at::<28, AREA_LEN>(self.0)
+    }
+
+    #[inline]
+    pub(super) fn computed_digest(self, crc: Crc32c) -> u32 {
         let before = bytes_at::<0, 28, AREA_LEN>(self.0);
         let after = bytes_at::<32, 480, AREA_LEN>(self.0);
-        Some((stored, crc(crc(crc(0, before), &[0; 4]), after)))
+        crc(crc(crc(0, before), &[0; 4]), after)
     }
 
     pub(super) fn index_offset(self) -> u64 {

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All that a header or trailer of a ZFile says, for people to read. It judges nothing, and nothing
+//! is read by it: for that there is `Layout`.
+//!
+//! All of it is inline: a program that never asks, as the kernel module, has no code of it.
+
+use super::area::{Area, AREA_LEN};
+use crate::fields::{u32_at, u8_at};
+use crate::Crc32c;
+
+/// The flags that have a name, lowest bit first.
+const FLAGS: [(u64, &str); 6] = [
+    (1 << 0, "header"),
+    (1 << 1, "data"),
+    (1 << 2, "sealed"),
+    (1 << 3, "header_overwritten"),
+    (1 << 4, "digest"),
+    (1 << 5, "index_compressed"),
+];
+
+/// What a header or trailer of a ZFile says, right or not.
+///
+/// The first writers left garbage in what they did not set; the fields of the index in a header
+/// that was not overwritten are 0, or such garbage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AreaFields {
+    /// Whether it starts with the magic of a ZFile. If not, the other fields are most likely
+    /// something else.
+    pub has_magic: bool,
+    /// The length of the fields, 96. No reader looks at it.
+    pub size: u32,
+    /// The digest in the area. Of no meaning without the flag.
+    pub digest: u32,
+    /// What the digest of the area is.
+    pub computed_digest: u32,
+    /// The flags, see [`Self::flag_names`].
+    pub flags: u64,
+    /// Where the index starts, in bytes from the first of the header.
+    pub index_offset: u64,
+    /// The number of entries of the index: of blocks, not of bytes.
+    pub index_size: u64,
+    /// The length of the content in bytes.
+    pub original_file_size: u64,
+    /// The CRC of the index. Of no meaning without the flag of the digest.
+    pub index_crc: u32,
+    /// How many bytes of content a block holds.
+    pub block_size: u32,
+    /// The number of the compression algorithm: 1 is LZ4, 2 is Zstandard.
+    pub algo: u8,
+    /// The compression level: 0 in all files, whatever the level.
+    pub level: u8,
+    /// Whether a dictionary was used, if not 0. No reader looks at it.
+    pub use_dict: u8,
+    /// The length of the dictionary in bytes: 0 in all files.
+    pub dict_size: u32,
+    /// Whether a CRC follows each block, if not 0.
+    pub verify: u8,
+}
+
+impl AreaFields {
+    /// The fields of a header or trailer.
+    #[inline]
+    #[must_use]
+    pub fn new(area: &[u8; AREA_LEN], crc: Crc32c) -> Self {
+        let fields = Area(area);
+        Self {
+            has_magic: fields.has_magic(),
+            size: u32_at::<24, AREA_LEN>(area),
+            digest: fields.stored_digest(),
+            computed_digest: fields.computed_digest(crc),
+            flags: fields.flags().0,
+            index_offset: fields.index_offset(),
+            index_size: fields.index_size(),
+            original_file_size: fields.content_len(),
+            index_crc: u32_at::<64, AREA_LEN>(area),
+            block_size: fields.block_size(),
+            algo: fields.algorithm(),
+            level: u8_at::<77, AREA_LEN>(area),
+            use_dict: u8_at::<78, AREA_LEN>(area),
+            dict_size: fields.dictionary_len(),
+            verify: u8_at::<88, AREA_LEN>(area),
+        }
+    }
+
+    /// The names of the flags that are set, lowest bit first. A flag without a name is left out.
+    #[inline]
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        let flags = self.flags;
+        FLAGS
+            .into_iter()
+            .filter_map(move |(bit, name)| (flags & bit != 0).then_some(name))
+    }
+
+    /// Whether the digest and the CRC of the index are of meaning.
+    #[inline]
+    #[must_use]
+    pub fn has_digest(&self) -> bool {
+        self.flags & 1 << 4 != 0
+    }
+
+    /// Whether a header says all that the trailer does, so that the trailer is not looked at.
+    #[inline]
+    #[must_use]
+    pub fn is_overwritten(&self) -> bool {
+        self.flags & 1 << 3 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::crc32c;
+    use crate::zfile::testing::{Fields, DATA, DIGEST, HEADER, OVERWRITTEN, SEALED};
+    use std::vec::Vec;
+
+    const WRITTEN: Fields = Fields {
+        flags: DATA | SEALED | 1 << 40,
+        index_offset: 40_000,
+        index_size: 17,
+        content_len: 66_048,
+        index_crc: 0x1234_5678,
+        block_size: 4096,
+        algorithm: 2,
+        dictionary_len: 3,
+        verify: 4,
+    };
+
+    #[test]
+    fn every_field_is_where_the_format_has_it() {
+        let mut area = WRITTEN.area();
+        area[28..32].copy_from_slice(&0xdead_beef_u32.to_le_bytes());
+        area[68..72].fill(0xee);
+        area[77] = 5;
+        area[78] = 6;
+        area[79..84].fill(0xee);
+        area[89..].fill(0xee);
+        let mut without_digest = area;
+        without_digest[28..32].fill(0);
+        let fields = AreaFields {
+            has_magic: true,
+            size: 96,
+            digest: 0xdead_beef,
+            computed_digest: crc32c(0, &without_digest),
+            flags: WRITTEN.flags,
+            index_offset: 40_000,
+            index_size: 17,
+            original_file_size: 66_048,
+            index_crc: 0x1234_5678,
+            block_size: 4096,
+            algo: 2,
+            level: 5,
+            use_dict: 6,
+            dict_size: 3,
+            verify: 4,
+        };
+        assert_eq!(AreaFields::new(&area, crc32c), fields);
+        let names: Vec<_> = fields.flag_names().collect();
+        assert_eq!(names, ["data", "sealed"]);
+        assert!(!fields.has_digest() && !fields.is_overwritten());
+        // Of another magic the rest is told all the same.
+        area[23] ^= 1;
+        assert!(!AreaFields::new(&area, crc32c).has_magic);
+        assert_eq!(AreaFields::new(&area, crc32c).index_size, 17);
+    }
+
+    #[test]
+    fn a_right_digest_is_the_computed_one() {
+        let flags = HEADER | DATA | OVERWRITTEN | DIGEST;
+        let area = Fields { flags, ..WRITTEN }.area();
+        let fields = AreaFields::new(&area, crc32c);
+        assert_eq!(fields.digest, fields.computed_digest);
+        assert!(fields.has_digest() && fields.is_overwritten());
+        let names: Vec<_> = fields.flag_names().collect();
+        assert_eq!(names, ["header", "data", "header_overwritten", "digest"]);
+    }
+}
