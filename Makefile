@@ -58,7 +58,10 @@ help:
 	@echo 'make test-vm       every VM case on the debugging kernel; CASE=name runs one (CASE=list names them), TRACE=1 with sh -x'
 	@echo 'make test-kernels  the VM cases on kernels of Debian and of arm64 (an hour); KERNELS="stock-7.3 ..." says which'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n says how long'
-	@echo 'make deb           the package of the module for KERNEL, a release of Debian kernels, or for the newest of each series'
+	@echo 'make tool          overlaybdsetup, linked statically, with manual pages and completions; KERNEL=stock-7.3-arm64: for arm64'
+	@echo 'make install       puts what `make tool` has made below DESTDIR and PREFIX (/usr/local)'
+	@echo 'make deb           the packages of overlaybdsetup, and of the module for KERNEL, a release of Debian kernels, or for the newest of each series'
+	@echo 'make deb-tool      the packages of overlaybdsetup alone, for amd64 and arm64'
 	@echo 'make deb-dkms      the package of the source, which DKMS builds on the host that installs it'
 	@echo 'make test-dkms     as root: both kinds of packages on a Debian 13 in a folder; NEW=1 builds that anew'
 	@echo 'make shell         a prompt in the VM with the module loaded'
@@ -77,7 +80,7 @@ help:
 
 # --- what the rest stands on ----------------------------------------------------------------------
 
-sets := build vm check docs bench vm-arm64 guest-amd64 guest-arm64 target-arm64
+sets := build vm check docs bench vm-arm64 guest-amd64 guest-arm64 target-arm64 tool
 .PHONY: $(sets:%=packages-%)
 $(sets:%=packages-%): packages-%:
 	@qemu/packages $*
@@ -93,26 +96,61 @@ kernel-$(stock): kernel-%:
 	@qemu/stock $*
 endif
 
-# The binaries that VM cases run, for the guest's architecture. Linked statically: the debugging kernel takes
-# three times as long to start a program that has libraries to load. To fixed addresses: the linker would give
-# any other the loader of the set of programs, which the guest has not got. --target keeps the flags from
-# procedural macros; those for arm64 are qemu/with-tools'.
-.PHONY: tools
+# Binaries for users and for guests, of the guest's architecture. Linked statically: they run on any release of any
+# distribution, and the debugging kernel takes three times as long to start a program that has libraries to load.
+# To fixed addresses: the linker would give any other the loader of the set of programs, which other machines have
+# not got. --target keeps the flags from procedural macros; those for arm64 are qemu/with-tools'.
+static := --target x86_64-unknown-linux-gnu
+for_all := RUSTFLAGS='-Ctarget-feature=+crt-static -Crelocation-model=static \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates'
+cargo_host = $(for_all) $(with) cargo
 ifdef arm64
-tools: packages-build packages-target-arm64
-	@$(with) cargo build --quiet --release --package overlaybd-tools \
-		--target aarch64-unknown-linux-gnu
+static_tool := --target aarch64-unknown-linux-gnu
+cargo_tool = $(with) cargo
+tool := build/arm64/overlaybdsetup
 else
-tools: packages-build
-	@RUSTFLAGS='-Ctarget-feature=+crt-static -Crelocation-model=static' \
-		$(with) cargo build --quiet --release --package overlaybd-tools \
-		--target x86_64-unknown-linux-gnu
+static_tool := $(static)
+cargo_tool = $(cargo_host)
+tool := build/overlaybdsetup
 endif
+# Where Cargo puts it.
+built = $(or $(CARGO_TARGET_DIR),target)/$(lastword $(static_tool))/release/overlaybdsetup
+programs := packages-build packages-tool $(if $(arm64),packages-target-arm64)
+
+# Cargo has one name for it, built with `faults` or without: each is copied to a place of its own.
+.PHONY: tool tool-binary pages install
+tool: tool-binary pages
+tool-binary: $(programs)
+	@$(cargo_tool) build --quiet --release --package overlaybdsetup $(static_tool)
+	@install -D $(built) $(tool)
+	@echo "==> $(tool)"
+pages: packages-build packages-tool
+	@rm -rf build/pages
+	@$(cargo_host) run --quiet --release --package overlaybdsetup --example pages $(static) -- build/pages
+
+# It builds nothing: root, who may run it, has no cache.
+PREFIX ?= /usr/local
+share = $(DESTDIR)$(PREFIX)/share
+install:
+	@[ -e $(tool) ] && [ -e build/pages ] || { echo 'install: error: first run make tool' >&2; exit 1; }
+	install -D -m 755 $(tool) $(DESTDIR)$(PREFIX)/sbin/overlaybdsetup
+	install -d $(share)/man/man8
+	install -m 644 build/pages/*.8 $(share)/man/man8
+	install -D -m 644 build/pages/overlaybdsetup.bash $(share)/bash-completion/completions/overlaybdsetup
+	install -D -m 644 build/pages/overlaybdsetup.fish $(share)/fish/vendor_completions.d/overlaybdsetup.fish
+	install -D -m 644 build/pages/_overlaybdsetup $(share)/zsh/site-functions/_overlaybdsetup
+
+# The binaries that VM cases run, and overlaybdsetup that can be told to fail.
+.PHONY: tools
+tools: $(programs)
+	@$(cargo_tool) build --quiet --release --package overlaybd-tools $(static_tool)
+	@$(cargo_tool) build --quiet --release --package overlaybdsetup --features faults $(static_tool)
+	@install -D $(built) build/faults/$(tool:build/%=%)
 
 # --- running --------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: packages-build bootable
+demo: bootable tool-binary
 	@$(with) qemu/vm demo $(booted)
 
 .PHONY: shell
@@ -120,11 +158,11 @@ shell: packages-build bootable tools
 	@$(with) qemu/vm shell $(booted)
 
 .PHONY: test
-test: packages-build
+test: packages-build packages-tool
 	@$(with) tests/all
 
 .PHONY: test-host
-test-host: packages-build
+test-host: packages-build packages-tool
 	@$(with) cargo test --workspace --no-fail-fast $(if $(TEST),$(TEST))
 
 .PHONY: fuzz
@@ -154,10 +192,13 @@ test-kernels:
 
 # --- packages -------------------------------------------------------------------------------------
 
-# For the kernel KERNEL, or the newest one of each series.
-.PHONY: deb deb-dkms
+# For the kernel KERNEL, or the newest one of each series; overlaybdsetup for their architecture.
+.PHONY: deb deb-tool deb-dkms
 deb:
 	@packaging/deb $(if $(filter command environment,$(origin KERNEL)),$(KERNEL))
+	@packaging/deb tool $(if $(arm64),arm64,amd64)
+deb-tool:
+	@packaging/deb tool
 deb-dkms:
 	@packaging/deb dkms
 
@@ -195,7 +236,7 @@ fmt-check: packages-build
 # cargo-clippy and cargo-fmt by name: cargo would look for them in a rustup folder first.
 .PHONY: clippy clippy-host clippy-module
 clippy: clippy-host clippy-module
-clippy-host: packages-build
+clippy-host: packages-build packages-tool
 	@$(with) cargo-clippy clippy --workspace --all-targets -- -D warnings
 	@$(with) cargo-clippy clippy --manifest-path tests/fuzz/Cargo.toml --all-targets -- -D warnings
 clippy-module: $(if $(KDIR),,kernel-$(KERNEL))

@@ -12,7 +12,8 @@ LLVM_MAJOR=19
 
 # The programs in the guest of a kernel that is Debian's, or of another architecture. It installs the
 # module's package with them.
-guest="busybox-static dmsetup mount util-linux coreutils diffutils findutils dash bash kmod dpkg tar libc-bin"
+guest="busybox-static dmsetup mount util-linux coreutils diffutils findutils dash bash kmod dpkg tar libc-bin
+	udev crun"
 
 # The packages of each set of programs that qemu/packages fetches.
 declare -A packages_of=(
@@ -23,11 +24,12 @@ declare -A packages_of=(
 		rustc rust-src bindgen flex bison bc libelf-dev libssl-dev zlib1g-dev xz-utils python3 kmod pahole openssl"
 	[stock-arm64]="patchelf gcc-14-aarch64-linux-gnu gcc-14-arm-linux-gnueabihf libc6-dev-arm64-cross"
 	[vm]="patchelf qemu-system-x86 busybox-static dmsetup mount util-linux e2fsprogs coreutils diffutils
-		findutils dash bash"
+		findutils dash bash udev crun"
 	[vm-arm64]="patchelf qemu-system-arm"
 	[guest-amd64]="$guest"
 	[guest-arm64]="$guest"
 	[target-arm64]="libstd-rust-web-dev libc6-dev libgcc-12-dev"
+	[tool]="patchelf pkgconf-bin libdevmapper-dev"
 	[check]="patchelf shellcheck perl"
 	[docs]="patchelf python3-sphinx python3-yaml"
 	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod mount util-linux coreutils
@@ -77,7 +79,21 @@ use_target_root() {
 	export CC_aarch64_unknown_linux_gnu=clang-$LLVM_MAJOR CFLAGS_aarch64_unknown_linux_gnu=$flags
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=clang-$LLVM_MAJOR
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static \
+		--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=crates \
 		-L $1/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib -Clink-arg=-fuse-ld=lld ${flags//--/-Clink-arg=--}"
+}
+
+# use_tool_root ROOT BUILD TARGET: from here on Cargo can build overlaybdsetup. Its bindings to device-mapper are
+# made of libdevmapper.h, of the set `tool` in ROOT, and of the headers of the C library and of Linux: for this
+# machine's programs those of the set `build` in BUILD, for arm64 those of `target-arm64` in TARGET. The variables
+# have names that the kernel's bindgen, which has headers of its own, does not look at.
+use_tool_root() {
+	export PKG_CONFIG=$1/usr/bin/pkgconf PKG_CONFIG_PATH='' PKG_CONFIG_SYSROOT_DIR=$1
+	export PKG_CONFIG_LIBDIR=$1/usr/lib/x86_64-linux-gnu/pkgconfig
+	# bindgen asks a clang where headers are, and would take that of any llvm-config first.
+	export CLANG_PATH=$2/usr/bin/clang-$LLVM_MAJOR
+	export BINDGEN_EXTRA_CLANG_ARGS_x86_64_unknown_linux_gnu="--sysroot=$2"
+	export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--target=aarch64-linux-gnu --sysroot=$3"
 }
 
 # What the kernel asks for: the smallest rustc and bindgen of scripts/min-tool-version.sh.
