@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `close`: takes a device down, and all below it that nobody uses any more. What a killed run left is found too,
+//! as it is asked of the kernel what there is.
+
+use crate::cli;
+use crate::error::{Error, Result, Status};
+use crate::mapper::{Info, Mapper};
+use crate::mounts::{of_device, unmount_folder};
+use crate::plan::{check_name, Kind};
+use crate::run_folder::{record_of, RunFolder};
+use crate::signals::Signals;
+use std::path::Path;
+
+/// Closes a device.
+///
+/// # Errors
+///
+/// [`Status::Busy`] if it is in use and not to be removed later; [`Status::Device`] if there is nothing of that
+/// name, or it is none of this program's.
+pub fn run(arguments: &cli::Close) -> Result<()> {
+    let name = arguments.name.as_str();
+    check_name(name)?;
+    let mapper = Mapper::open()?;
+    let lock = RunFolder::lock(&Signals::catch()?)?;
+    let Some(info) = mapper.info(name)? else {
+        let record = record_of(name)?;
+        lock.forget(name);
+        return if mapper.sweep()? > 0 || record.is_some() {
+            Ok(())
+        } else {
+            Err(Error::new(
+                Status::Device,
+                format!("there is no device {name}"),
+            ))
+        };
+    };
+    if !Kind::of_uuid(&info.uuid).is_some_and(Kind::is_named) {
+        return Err(Error::new(
+            Status::Device,
+            format!("{name} is no device of overlaybdsetup (its uuid is {:?})", info.uuid),
+        ));
+    }
+    if let Some(record) = record_of(name)? {
+        unmount(&info, &record.mount, arguments.deferred)?;
+    }
+    let info = mapper.info(name)?.unwrap_or(info);
+    if info.users > 0 && !arguments.deferred {
+        return Err(Error::new(Status::Busy, in_use(&info)?));
+    }
+    // Asked before it is gone.
+    let below = if arguments.deferred {
+        hidden_below(&mapper, &info)?
+    } else {
+        Vec::new()
+    };
+    if arguments.deferred {
+        mapper.remove_deferred(name)?;
+        for name in below {
+            mapper.remove_deferred(&name)?;
+        }
+    } else {
+        mapper.remove(name)?;
+    }
+    lock.forget(name);
+    mapper.sweep()?;
+    Ok(())
+}
+
+/// Takes down the mount that `open` made, if it is still there.
+fn unmount(info: &Info, folder: &Path, lazily: bool) -> Result<()> {
+    if of_device(info.number)?.iter().any(|there| there == folder) {
+        unmount_folder(folder, lazily)?;
+    }
+    Ok(())
+}
+
+/// Why a device cannot be removed, as far as can be seen.
+fn in_use(info: &Info) -> Result<String> {
+    let mounts: Vec<String> = of_device(info.number)?
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
+    let holders = std::fs::read_dir(format!("/sys/dev/block/{}/holders", info.number));
+    let holders: Vec<String> = holders
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| {
+            let name = std::fs::read_to_string(entry.path().join("dm/name"));
+            name.map_or_else(
+                |_| entry.file_name().to_string_lossy().into_owned(),
+                |name| name.trim().to_string(),
+            )
+        })
+        .collect();
+    let by = if !mounts.is_empty() {
+        format!("mounted on {}", mounts.join(", "))
+    } else if !holders.is_empty() {
+        format!("below {}", holders.join(", "))
+    } else {
+        "open in a process, or mounted in another mount namespace".to_string()
+    };
+    Ok(format!(
+        "the device {} is in use: {by}; with --deferred it is removed when it no longer is",
+        info.name
+    ))
+}
+
+/// The names of all devices below one, nearest first.
+fn hidden_below(mapper: &Mapper, info: &Info) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut next = vec![info.name.clone()];
+    while let Some(name) = next.pop() {
+        for number in mapper.below(&name)? {
+            let path = format!("/sys/dev/block/{number}/dm/name");
+            let Ok(lower) = std::fs::read_to_string(path) else {
+                continue;
+            };
+            let lower = lower.trim().to_string();
+            let ours = mapper.info(&lower)?.is_some_and(|info| info.is_ours());
+            if ours && !found.contains(&lower) {
+                found.push(lower.clone());
+                next.push(lower);
+            }
+        }
+    }
+    Ok(found)
+}

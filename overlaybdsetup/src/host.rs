@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel of this machine, for the executor: device-mapper, and loop devices over the files of an image.
+
+use crate::content::Payload;
+use crate::error::{Error, Result, Status};
+use crate::executor::{Found, Kernel, Number, TableLine};
+use crate::image::Image;
+use crate::mapper::Mapper;
+use crate::plan::{Backing, Device, Loop};
+use crate::store::Store;
+use loop_device::{LoopDevice, Settings};
+use overlaybd_format::units::SECTOR_SIZE;
+use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
+use std::fs::File;
+use std::io::Write;
+
+/// The kernel of this machine, with what an image's loop devices show.
+#[derive(Debug)]
+pub struct Host<'a> {
+    /// Device-mapper.
+    pub mapper: &'a Mapper,
+    /// The image whose files the loop devices show.
+    pub image: &'a Image,
+    /// The exception store, if the device can be written.
+    pub store: Option<&'a Store>,
+}
+
+impl Host<'_> {
+    fn payload(&self, number: usize) -> Result<&Payload> {
+        let layer = self.image.layers().get(number);
+        layer
+            .map(|layer| layer.content().payload())
+            .ok_or_else(|| Error::refused(format!("there is no layer {number}")))
+    }
+}
+
+impl Kernel for Host<'_> {
+    type Loop = LoopDevice;
+
+    fn find(&mut self, name: &str) -> Result<Option<Found>> {
+        self.mapper.find(name)
+    }
+
+    fn attach(&mut self, wanted: &Loop) -> Result<(LoopDevice, Number)> {
+        let tail;
+        let (file, what): (&File, String) = match wanted.backing {
+            Backing::Layer(number) => {
+                let payload = self.payload(number)?;
+                (payload.file(), payload.path().display().to_string())
+            }
+            Backing::Tail(number) => {
+                let payload = self.payload(number)?;
+                tail = tail_of(payload)?;
+                (&tail, format!("the end of {}", payload.path().display()))
+            }
+            Backing::Store => {
+                let store = self.store.ok_or_else(|| Error::refused("there is no store"))?;
+                (store.file(), store.path().display().to_string())
+            }
+        };
+        let settings = Settings {
+            offset: wanted.offset,
+            limit: wanted.limit,
+            read_only: wanted.read_only,
+            direct_io: wanted.direct_io,
+        };
+        let tried = || format!("cannot make a loop device of {what}");
+        let device = LoopDevice::attach(file, settings).map_err(|error| {
+            let error = Error::io(tried(), &error);
+            match error.status() {
+                Status::Device => Error::new(
+                    Status::Device,
+                    format!("{error}: is there the module loop?"),
+                ),
+                _ => error,
+            }
+        })?;
+        let (major, minor) = device
+            .number()
+            .map_err(|error| Error::io(tried(), &error))?;
+        Ok((device, Number(major, minor)))
+    }
+
+    fn create(&mut self, device: &Device) -> Result<Number> {
+        self.mapper.create(device)
+    }
+
+    fn load(&mut self, device: &Device, table: &[TableLine]) -> Result<()> {
+        self.mapper.load(device, table)
+    }
+
+    fn resume(&mut self, device: &Device) -> Result<()> {
+        self.mapper.resume(device)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<()> {
+        self.mapper.remove(name)
+    }
+}
+
+/// The last bytes of a payload, those behind its last whole sector, as a file in memory of one sector.
+fn tail_of(payload: &Payload) -> Result<File> {
+    let len = payload.len() % SECTOR_SIZE;
+    let mut sector = [0; SECTOR_SIZE as usize];
+    let bytes = &mut sector[..usize::try_from(len).unwrap_or_default()];
+    payload.read(payload.len() - len, bytes)?;
+    let cannot = |error: std::io::Error| Error::io("cannot make a file in memory", &error);
+    let memory = memfd_create(
+        "overlaybd-tail",
+        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+    )
+    .map_err(|errno| cannot(errno.into()))?;
+    let mut file = File::from(memory);
+    file.write_all(&sector).map_err(cannot)?;
+    fcntl_add_seals(
+        &file,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )
+    .map_err(|errno| cannot(errno.into()))?;
+    Ok(file)
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! /run/overlaybdsetup: the lock that lets one process at a time make or remove devices, and for each device
+//! that was mounted a file that says where. All else is asked of the kernel.
+
+use crate::error::{Error, Result};
+use crate::signals::Signals;
+use rustix::fs::{flock, FlockOperation, Mode};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// The folder.
+const FOLDER: &str = "/run/overlaybdsetup";
+
+/// How long to wait before the lock is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The folder, with the lock held.
+#[derive(Debug)]
+pub struct RunFolder {
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+/// What was done with a device beside making it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where it was mounted.
+    pub mount: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder if need be and waits for the lock.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written; if a signal comes.
+    pub fn lock(signals: &Signals) -> Result<Self> {
+        let cannot = |error: io::Error| Error::io(format!("cannot lock {FOLDER}"), &error);
+        let made = fs::DirBuilder::new().mode(0o755).create(FOLDER);
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot(error)),
+            _ => {}
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode((Mode::RUSR | Mode::WUSR).bits())
+            .open(Path::new(FOLDER).join(".lock"))
+            .map_err(cannot)?;
+        loop {
+            signals.check()?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _lock: lock }),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => sleep(PAUSE),
+                Err(errno) => return Err(cannot(errno.into())),
+            }
+        }
+    }
+
+    /// Writes down where a device is about to be mounted.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room.
+    pub fn write(&self, name: &str, record: &Record) -> Result<()> {
+        let path = file_of(name);
+        let text = serde_json::to_string(record)
+            .map_err(|error| Error::refused(format!("cannot write {}: {error}", path.display())))?;
+        let new = path.with_extension("new");
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&new);
+            Error::io(format!("cannot write {}", path.display()), &error)
+        })
+    }
+
+    /// Removes what is written of a device.
+    pub fn forget(&self, name: &str) {
+        let _ = fs::remove_file(file_of(name));
+    }
+}
+
+/// What is written of a device; [`None`] if nothing is.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn record_of(name: &str) -> Result<Option<Record>> {
+    let path = file_of(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| Error::refused(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("cannot read {}", path.display()), &error)),
+    }
+}
+
+fn file_of(name: &str) -> PathBuf {
+    // Names have no slash and do not start with a dot alone; the lock's has no ending.
+    Path::new(FOLDER).join(format!("{name}.json"))
+}
