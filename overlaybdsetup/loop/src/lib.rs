@@ -154,6 +154,9 @@ unsafe impl Ioctl for GetFree {
         ptr::null_mut()
     }
 
+    /// # Safety
+    ///
+    /// None is needed: the pointer is not used.
     unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<u32> {
         Ok(out.cast_unsigned())
     }
