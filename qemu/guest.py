@@ -25,7 +25,10 @@ FIXTURES = TOP / "tests/fixtures"
 # no libraries. dash is the shell, because busybox's own prefers its applets to the programs here, and so does every
 # applet that starts a program (setsid, env, xargs); bash is for the prompt.
 PROGRAMS = ["dmsetup", "losetup", "mount", "umount", "blockdev", "dd", "cmp", "truncate",
-            "setsid", "env", "xargs", "timeout", "dash", "bash"]
+            "setsid", "env", "xargs", "timeout", "dash", "bash", "udevadm", "crun"]
+
+# What udev does with a dm device and what it stands on. udevd is not started by itself: cases do that.
+UDEV_RULES = ["50-udev-default", "55-dm", "60-block", "60-persistent-storage", "60-persistent-storage-dm", "95-dm-notify"]
 
 # With these the guest of one of Debian's kernels loads modules and installs the package.
 PACKAGE_PROGRAMS = ["modprobe", "insmod", "rmmod", "modinfo", "lsmod", "depmod", "dpkg", "dpkg-deb", "dpkg-query",
@@ -69,10 +72,13 @@ class Programs:
                         vm / "usr/bin/patchelf"]
             found = []
             for name in (output_of([*patchelf, "--print-needed", file]) or "").split():
-                path = self.libraries / name
-                if not path.exists():
+                # udevadm names the second folder.
+                for folder in (self.libraries, self.libraries / "systemd"):
+                    if (folder / name).exists():
+                        found.append(((folder / name).relative_to(self.folder), folder / name))
+                        break
+                else:
                     raise Failure(f"{file} needs the library {name}, which is not in {self.libraries}")
-                found.append((path.relative_to(self.folder), path))
             self.needs[file] = found
         return self.needs[file]
 
@@ -101,6 +107,11 @@ def add_programs(root, kernel):
         found.add(root, path, path.relative_to(found.folder))
     found.add_loader(root)
     (root / "usr/bin/sh").symlink_to("dash")
+    for folder in ("usr/lib/systemd", "usr/lib/udev/rules.d"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "usr/lib/systemd/systemd-udevd").symlink_to("/usr/bin/udevadm")
+    for name in UDEV_RULES:
+        shutil.copy(found.folder / f"usr/lib/udev/rules.d/{name}.rules", root / "usr/lib/udev/rules.d")
     shutil.copy(found.path("busybox"), root / "usr/bin/busybox")
     for applet in applets(kernel):
         if not any((root / folder / applet).exists() for folder in ("usr/bin", "usr/sbin")):
@@ -151,9 +162,11 @@ def add_images(source, target, whole_sectors):
         for name in [entry["file"]] if "file" in entry else entry.get("layers", []):
             if not (target / name).is_file():
                 raise Failure(f"{name} is in the manifest of {source} and not in that folder")
-    for path in target.rglob("*"):
-        if whole_sectors and path.is_file() and path.suffix != ".json":
-            os.truncate(path, path.stat().st_size + 511 & ~511)
+    # The lengths they have by themselves.
+    lengths = {path: path.stat().st_size for path in target.rglob("*") if path.is_file() and path.suffix != ".json"}
+    for path, length in lengths.items():
+        if whole_sectors:
+            os.truncate(path, length + 511 & ~511)
 
     def text(value):
         if value is None:
@@ -181,7 +194,8 @@ def add_images(source, target, whole_sectors):
                     about = target / "about" / name / entry["file"]
                     about.parent.mkdir(parents=True, exist_ok=True)
                     about.write_text("".join(f"of_{column}={shlex.quote(text(entry.get(column)))}\n"
-                                             for column in columns.split()))
+                                             for column in columns.split()) +
+                                     f"of_file_bytes={lengths[target / entry['file']]}\n")
 
 
 # --- Debian's kernels -------------------------------------------------------------------------------
@@ -289,9 +303,15 @@ def tools(kernel):
     return [path for path in (folder / name for name in names) if path.exists()]
 
 
-def make_root(kernel, work, module=None, images=None, extra=(), whole_sectors=False, canary=None):
+def overlaybdsetup(kernel, faults):
+    """overlaybdsetup as make has built it: as users have it, or with faults that cases can ask for."""
+    folder = TOP / "build" / ("faults" if faults else "") / ("arm64" if kernel.architecture == ARM64 else "")
+    return folder / "overlaybdsetup"
+
+
+def make_root(kernel, work, module=None, images=None, extra=(), whole_sectors=False, canary=None, faults=False):
     """Makes the guest's root file system as a disk image and returns its path. `module` is a module or, for one of
-    Debian's kernels, a package with one."""
+    Debian's kernels, a package with one. `faults` says which overlaybdsetup the guest gets, if that one is there."""
     root = work / "root"
     for folder in "usr/bin usr/sbin usr/lib usr/lib64 dev proc sys run tmp mnt root etc overlaybd/tools".split():
         (root / folder).mkdir(parents=True)
@@ -316,6 +336,8 @@ def make_root(kernel, work, module=None, images=None, extra=(), whole_sectors=Fa
         add_images(images, inside / "images", whole_sectors)
     for tool in tools(kernel):
         shutil.copy(tool, inside / "tools")
+    if (setup := overlaybdsetup(kernel, faults)).exists():
+        shutil.copy(setup, root / "usr/sbin")
     for name, text in extra:
         (inside / name).write_text(text)
 

@@ -48,6 +48,15 @@
 #   has_target NAME                  whether the kernel has that target of device-mapper's
 #   null_disk NAME MIB SETTING...    makes /dev/NAME, a null_blk device in memory, with SETTINGs of its configfs
 #                                    folder (irqmode=2: its bios end in a hard interrupt, 1: in a soft one)
+#   udev_start                       starts udevd, which then makes the links in /dev/mapper and looks into each
+#                                    new device. Without it dmsetup makes nodes there, not links, and nothing
+#                                    but the case opens a device
+#   udev_stop                        stops it before the end of the case
+#   original_of FILE                 sets $original to a copy of FILE, of $IMAGES, with the length it has where
+#                                    nothing pads it
+#   run_container DIR COMMAND...     runs COMMAND in a container whose root is what DIR holds, with crun and an
+#                                    overlay as container engines do. Where the kernel has no namespaces or no
+#                                    overlay it is chroot. Sets $container to the one of both that it was
 #   mount_ro DEVICE DIR [ARGS...]    mounts read-only on DIR, which is made
 #   unmount DIR                      unmounts before the end of the case
 #
@@ -244,6 +253,84 @@ null_disk() {
 		echo "${nd_setting#*=}" >"$nd_dir/${nd_setting%%=*}"
 	done
 	echo 1 >"$nd_dir/power"
+}
+
+# init has told dmsetup that there is no udev.
+udev_start() {
+	/usr/lib/systemd/systemd-udevd --daemon || fail "udevd does not start"
+	undo_add udev_end
+	unset DM_DISABLE_UDEV
+}
+
+udev_end() {
+	udevadm settle --timeout=30 && udevadm control --exit --timeout=30 || return
+	eventually 10 udev_gone
+	# What another udevd, or dmsetup without any, would take for the state of things.
+	rm -rf /run/udev /dev/disk
+}
+
+udev_gone() {
+	! pidof systemd-udevd
+}
+
+udev_stop() {
+	udev_end || fail "udevd does not end"
+	undo_drop udev_end
+	export DM_DISABLE_UDEV=1
+}
+
+original_of() {
+	about layers "$1" || about zfiles "$1" || about malformed "$1" || fail "there is no image $1"
+	original=$CASE_TMP/original/$1
+	[ ! -e "$original" ] || return 0
+	mkdir -p "${original%/*}"
+	cp "$IMAGES/$1" "$original"
+	truncate -s "$of_file_bytes" "$original"
+}
+
+# The command goes into JSON.
+json_of() {
+	for jo_word; do
+		printf '%s"%s"' "$jo_comma" "$(printf %s "$jo_word" | sed 's/[\\"]/\\&/g')"
+		jo_comma=,
+	done
+}
+
+mount_cgroups() {
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	undo_add "umount /sys/fs/cgroup"
+}
+
+# The root is an overlay in memory: an image may be without the folders that crun mounts on. The namespaces are those
+# that engines give a container, without one of the network; it stays in the case's own group of processes.
+run_container() {
+	rc_dir=$1
+	shift
+	if ! [ -e /proc/self/ns/pid ] || ! { grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null; }; then
+		container=chroot
+		chroot "$rc_dir" "$@"
+		return
+	fi
+	container=crun
+	rc_n=$((${rc_n:-0} + 1))
+	rc_bundle=$CASE_TMP/container.$rc_n
+	mkdir -p "$rc_bundle/upper" "$rc_bundle/work" "$rc_bundle/rootfs"
+	jo_comma=
+	cat >"$rc_bundle/config.json" <<-JSON
+	{"ociVersion": "1.0.2", "hostname": "container", "root": {"path": "rootfs"},
+	 "process": {"cwd": "/", "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "args": [$(json_of "$@")],
+	             "user": {"uid": 0, "gid": 0}},
+	 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+	            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}],
+	 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]}}
+	JSON
+	# crun looks for it, also when it is to leave groups alone.
+	mountpoint -q /sys/fs/cgroup || mount_cgroups
+	mount -t overlay -o "lowerdir=$rc_dir,upperdir=$rc_bundle/upper,workdir=$rc_bundle/work" overlay "$rc_bundle/rootfs"
+	rc_status=0
+	crun --root "$CASE_TMP/crun" --cgroup-manager disabled run --bundle "$rc_bundle" "$CASE.$rc_n" || rc_status=$?
+	umount "$rc_bundle/rootfs"
+	return $rc_status
 }
 
 mount_ro() {

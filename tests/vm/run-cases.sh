@@ -47,7 +47,7 @@ dms() {
 	dmsetup ls 2>/dev/null | awk '$1 != "No" { print $1 }'
 }
 
-# Removes what a case left: processes of its session, mounts, dm devices, loop devices. Prints what
+# Removes what a case left: processes of its session, udevd, mounts, dm devices, loop devices. Prints what
 # there was.
 sweep() {
 	session=$1
@@ -55,6 +55,12 @@ sweep() {
 		echo "process $pid: $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 		kill -KILL "$pid" 2>/dev/null
 	done
+	# It has a session of its own, and so has each of its workers.
+	for pid in $(pidof systemd-udevd udevadm '(udev-worker)'); do
+		echo "process $pid of udevd"
+		kill -KILL "$pid" 2>/dev/null
+	done
+	rm -rf /run/udev
 	for name in $(dms); do
 		case $(dmsetup info -c --noheadings -o suspended "$name") in
 		Suspended) dmsetup resume "$name" ;;
