@@ -70,7 +70,7 @@ help:
 	@echo 'make clippy        clippy over the workspace and over the module'
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
 	@echo 'make shellcheck    shellcheck over all shell scripts'
-	@echo 'make unsafe-check  no unsafe outside src/dm, each with its reason inside'
+	@echo 'make unsafe-check  no unsafe outside src/dm and overlaybdsetup/loop, each with its reason inside'
 	@echo 'make checkpatch    what the kernel has to say of the patches that would be posted, against the answers'
 	@echo 'make docs          the page of the targets, under the Sphinx of the kernel'
 	@echo 'make in-tree       both of these; then the module as a part of a kernel, =m and =y, and the demonstration on =y (long)'
