@@ -336,6 +336,8 @@ def make_root(kernel, work, module=None, images=None, extra=(), whole_sectors=Fa
         add_images(images, inside / "images", whole_sectors)
     for tool in tools(kernel):
         shutil.copy(tool, inside / "tools")
+    if faults:
+        add_container(inside / "rootfs.ext4", kernel, work)
     if (setup := overlaybdsetup(kernel, faults)).exists():
         shutil.copy(setup, root / "usr/sbin")
     for name, text in extra:
@@ -351,9 +353,27 @@ def make_root(kernel, work, module=None, images=None, extra=(), whole_sectors=Fa
     return disk
 
 
-def make_ext4(disk, root):
+def add_container(disk, kernel, work):
+    """A file system with a journal, 16 MiB, whose root has a static busybox: cases make an image of it."""
+    root = work / "container"
+    (root / "bin").mkdir(parents=True)
+    (root / "etc").mkdir()
+    (root / "proc").mkdir()
+    (root / "dev").mkdir()
+    shutil.copy(Programs(kernel).path("busybox"), root / "bin")
+    for applet in ("sh", "cat", "ls"):
+        (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc/name").write_text("overlaybd\n")
+    with open(disk, "wb") as file:
+        file.truncate(16 << 20)
+    make_ext4(disk, root, journal=True)
+    shutil.rmtree(root)
+
+
+def make_ext4(disk, root, journal=False):
     """Makes an ext4 of a folder in a file of the right size."""
-    subprocess.run([programs("vm") / "usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal",
+    subprocess.run([programs("vm") / "usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096",
+                    "-O", "has_journal" if journal else "^has_journal",
                     "-E", "lazy_itable_init=1,root_owner=0:0", "-d", root, disk], check=True)
 
 

@@ -38,7 +38,10 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     if !Kind::of_uuid(&info.uuid).is_some_and(Kind::is_named) {
         return Err(Error::new(
             Status::Device,
-            format!("{name} is no device of overlaybdsetup (its uuid is {:?})", info.uuid),
+            format!(
+                "{name} is no device of overlaybdsetup (its uuid is {:?})",
+                info.uuid
+            ),
         ));
     }
     if let Some(record) = record_of(name)? {

@@ -29,7 +29,8 @@ impl Filesystem {
     /// If there is none that is known, or the device cannot be read.
     pub fn of(device: &Path) -> Result<Self> {
         let mut start = vec![0; LOOKED_AT];
-        let cannot = |error: io::Error| Error::io(format!("cannot read {}", device.display()), &error);
+        let cannot =
+            |error: io::Error| Error::io(format!("cannot read {}", device.display()), &error);
         let file = File::open(device).map_err(cannot)?;
         let mut there = 0;
         while there < start.len() {

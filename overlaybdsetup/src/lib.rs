@@ -1,12 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! overlaybdsetup: from an OverlayBD image to a block device, and back.
+//!
+//! ```text
+//! cli        the command line
+//!  |
+//! source     which files are the layers     config, oci
+//!  |
+//! image      layers, opened and checked     layer, content, tar
+//!  |
+//! plan       which devices that takes: a pure function
+//!  |
+//! executor   makes them, or none            host: mapper, loop devices, store
+//!  |
+//! mounts     and mounts the file system     filesystem
+//! ```
+//!
+//! [`open`], [`close`], [`status`], [`table`], [`dump`] and [`verify`] are the commands. What there is, is always
+//! asked of the kernel: [`run_folder`] holds a lock and where devices were mounted, and nothing else.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 pub mod cli;
+pub mod close;
+pub mod config;
 pub mod content;
+pub mod dump;
 pub mod error;
+pub mod executor;
+pub mod filesystem;
+pub mod host;
+pub mod image;
+pub mod inspect;
 pub mod layer;
+pub mod mapper;
+pub mod module;
+pub mod mounts;
+pub mod oci;
+pub mod open;
+pub mod plan;
+pub mod run_folder;
+pub mod signals;
+pub mod source;
+pub mod status;
+pub mod store;
+pub mod table;
 pub mod tar;
+pub mod verify;

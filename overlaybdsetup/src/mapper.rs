@@ -192,7 +192,11 @@ impl Mapper {
             options = options.set_flags(DmFlags::DM_READONLY);
         }
         self.dm
-            .device_create(dm_name(&device.name)?, Some(dm_uuid(&device.uuid)?), options)
+            .device_create(
+                dm_name(&device.name)?,
+                Some(dm_uuid(&device.uuid)?),
+                options,
+            )
             .map(|info| Info::of(&info).number)
             .map_err(|error| failed(format!("create the device {}", device.name), &error))
     }

@@ -95,7 +95,7 @@ pub struct Counters {
 pub struct StoreReport {
     /// Its file.
     pub file: Option<PathBuf>,
-    /// `ok`, or `full`, or `invalid`: what was written can no longer be read then.
+    /// `ok`; `full`, where nothing more can be written; or `invalid`, where nothing can be read either.
     pub state: &'static str,
     /// How much of it is used, in bytes.
     pub used_bytes: u64,
@@ -292,7 +292,11 @@ impl Report {
         line("kind", self.kind.to_string());
         line("uuid", self.uuid.clone());
         line("size", format!("{} bytes", self.size));
-        let mode = if self.read_only { "read-only" } else { "read-write" };
+        let mode = if self.read_only {
+            "read-only"
+        } else {
+            "read-write"
+        };
         line("mode", mode.to_string());
         for folder in &self.mounts {
             line("mounted", folder.display().to_string());
@@ -354,7 +358,10 @@ impl LayerReport {
         let Some((.., target, arguments)) = table.first() else {
             return Ok(Self::default());
         };
-        let lower = arguments.split_ascii_whitespace().next().unwrap_or_default();
+        let lower = arguments
+            .split_ascii_whitespace()
+            .next()
+            .unwrap_or_default();
         if target != "zfile_target" {
             // Whole sectors and the end of a file: the first line has the file.
             return Ok(Self::of_loop(lower));
@@ -476,7 +483,10 @@ mod tests {
             }
         );
         assert_eq!(number_behind(line, "blocks"), 893);
-        assert_eq!(number_behind("layers 2 segments 17 index_bytes 9", "segments"), 17);
+        assert_eq!(
+            number_behind("layers 2 segments 17 index_bytes 9", "segments"),
+            17
+        );
         assert_eq!(Counters::of(""), Counters::default());
     }
 

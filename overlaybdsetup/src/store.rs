@@ -55,12 +55,16 @@ impl Wanted {
     /// A size that is too small or too large.
     pub fn parse(text: &str) -> Result<Self> {
         let (path, size) = match text.rsplit_once(':') {
-            Some((path, size)) if !path.is_empty() && size.starts_with(|c: char| c.is_ascii_digit()) => {
-                let size = parse_size(size).filter(|size| *size >= MIN_SIZE).ok_or_else(|| {
-                    Error::refused(format!(
+            Some((path, size))
+                if !path.is_empty() && size.starts_with(|c: char| c.is_ascii_digit()) =>
+            {
+                let size = parse_size(size)
+                    .filter(|size| *size >= MIN_SIZE)
+                    .ok_or_else(|| {
+                        Error::refused(format!(
                         "--writable {text}: {size:?} is no size from 64K up, such as 512M or 10G"
                     ))
-                })?;
+                    })?;
                 (path, Some(size))
             }
             _ => (text, None),
@@ -101,10 +105,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A file that is something else, belongs to another image, or ran full.
+    /// A file that is something else, belongs to another image, or failed.
     pub fn open(wanted: &Wanted, fingerprint: &str, virtual_size: u64) -> Result<Self> {
         let path = &wanted.path;
-        let cannot = |error: io::Error| Error::io(format!("cannot open {}", path.display()), &error);
+        let cannot =
+            |error: io::Error| Error::io(format!("cannot open {}", path.display()), &error);
         let belongs = Belongs {
             image: fingerprint.to_string(),
             virtual_size,
@@ -177,7 +182,10 @@ impl Store {
                  choose a file that does not exist",
             ));
         };
-        let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
+        let end = json
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(json.len());
         let belongs: Belongs = serde_json::from_slice(&json[..end]).map_err(|error| {
             Error::refused(format!("its first bytes cannot be understood: {error}"))
         })?;
@@ -188,11 +196,11 @@ impl Store {
                 belongs.virtual_size, belongs.image, wanted.virtual_size, wanted.image
             )));
         }
-        let [magic, valid] = [&header[..4], &header[4..]]
-            .map(|word| word.try_into().map_or(0, u32::from_le_bytes));
+        let [magic, valid] =
+            [&header[..4], &header[4..]].map(|word| word.try_into().map_or(0, u32::from_le_bytes));
         if magic == SNAPSHOT_MAGIC && valid == 0 {
             return Err(Error::refused(
-                "it ran full, or could not be written: what it holds can no longer be used; \
+                "it could not be written at some time: what it holds can no longer be used; \
                  remove it to start again",
             ));
         }
@@ -228,8 +236,9 @@ impl Store {
     pub fn shape(&self) -> Result<StoreShape> {
         Ok(StoreShape {
             path: self.path.clone(),
-            key: Key::of_file(&self.file)
-                .map_err(|error| Error::io(format!("cannot read {}", self.path.display()), &error))?,
+            key: Key::of_file(&self.file).map_err(|error| {
+                Error::io(format!("cannot read {}", self.path.display()), &error)
+            })?,
             offset: STORE_OFFSET,
         })
     }
@@ -314,15 +323,22 @@ mod tests {
             .write(true)
             .open(folder.path().join("store"))
             .unwrap();
-        file.write_all_at(&SNAPSHOT_MAGIC.to_le_bytes(), 4096).unwrap();
-        assert!(open("f1", 1 << 20).unwrap_err().contains("ran full"));
+        file.write_all_at(&SNAPSHOT_MAGIC.to_le_bytes(), 4096)
+            .unwrap();
+        assert!(open("f1", 1 << 20)
+            .unwrap_err()
+            .contains("could not be written"));
         file.write_all_at(&1u32.to_le_bytes(), 4100).unwrap();
         assert_eq!(open("f1", 1 << 20), Ok(()));
 
         fs::write(folder.path().join("store"), [1; 100_000]).unwrap();
-        assert!(open("f1", 1 << 20).unwrap_err().contains("no exception store"));
+        assert!(open("f1", 1 << 20)
+            .unwrap_err()
+            .contains("no exception store"));
         fs::write(folder.path().join("store"), b"x").unwrap();
-        assert!(open("f1", 1 << 20).unwrap_err().contains("no exception store"));
+        assert!(open("f1", 1 << 20)
+            .unwrap_err()
+            .contains("no exception store"));
         // An empty one is as good as none.
         fs::write(folder.path().join("store"), b"").unwrap();
         assert_eq!(open("f1", 1 << 20), Ok(()));

@@ -63,7 +63,10 @@ impl Script<'_> {
     fn device(&mut self, device: &Device) {
         for lower in &device.below {
             // A layer may be there twice.
-            if !self.text.contains(&format!("dmsetup create {} ", lower.name)) {
+            if !self
+                .text
+                .contains(&format!("dmsetup create {} ", lower.name))
+            {
                 self.device(lower);
             }
         }

@@ -96,12 +96,13 @@ pub fn first_file(len: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Resu
     }
 }
 
-/// Whether this is the header of an archive, as the reference reader sees it: magic, version, checksum.
+/// Whether this is the header of an archive: magic, version, checksum. The reference reader knows the version of
+/// POSIX alone, not that of GNU tar.
 fn is_header(block: &[u8; 512]) -> bool {
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
     let own: u64 = block[148..156].iter().map(|byte| u64::from(*byte)).sum();
     &block[257..262] == b"ustar"
-        && &block[263..265] == b"00"
+        && matches!(&block[263..265], b"00" | b" \0")
         && number(&block[148..156]) == Some(sum - own + 8 * u64::from(b' '))
 }
 
@@ -176,6 +177,17 @@ mod tests {
                 len: 1000
             })
         );
+    }
+
+    #[test]
+    fn the_version_of_gnu_tar() {
+        let mut gnu = Wrapper::Ustar.wrap(&[7; 1000]);
+        gnu[257..265].copy_from_slice(b"ustar  \0");
+        let sum: u32 = gnu[..512].iter().map(|byte| u32::from(*byte)).sum();
+        let own: u32 = gnu[148..156].iter().map(|byte| u32::from(*byte)).sum();
+        let sum = format!("{:06o}\0 ", sum - own + 8 * 32);
+        gnu[148..156].copy_from_slice(sum.as_bytes());
+        assert_eq!(find(&gnu).unwrap().map(|member| member.len), Some(1000));
     }
 
     #[test]

@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# A container from end to end: an OCI layout whose layers are a root file system with a static busybox, opened and
+# mounted by overlaybdsetup; an overlayfs over it with its upper folder in memory, and a program of it run there by
+# crun, or by chroot where the kernel has not what that takes. Then the same image below dm-snapshot, and below
+# dm-verity.
+#
+# timeout: 300
+. /overlaybd/tests/vm/lib.sh
+. /overlaybd/tests/vm/tool.sh
+
+mkimage split "$CASE_TMP/layer" --content "$ROOTFS" --layers 3 --seed 4 >/dev/null
+oci_layout "$CASE_TMP/oci" busybox:1 "$CASE_TMP/layer.0" "$CASE_TMP/layer.1" "$CASE_TMP/layer.2"
+rm "$CASE_TMP"/layer.*
+lower=$CASE_TMP/lower
+mkdir "$lower"
+expect_ok overlaybdsetup verify --oci "$CASE_TMP/oci:busybox:1"
+open_image image --oci "$CASE_TMP/oci:busybox:1" --mount "$lower"
+expect_ok cmp /dev/mapper/image "$ROOTFS"
+
+run_container "$lower" /bin/sh -c 'echo hello from $(cat /etc/name); echo changed >/etc/name' >"$CASE_TMP/out" 2>&1 ||
+	[ "$container" = chroot ] || fail "in the container: $(cat "$CASE_TMP/out")"
+expect_ok grep -qx "hello from overlaybd" "$CASE_TMP/out"
+if [ "$container" = crun ]; then
+	expect_eq "upper folder" "$(cat "$CASE_TMP/container.1/upper/etc/name")" changed
+fi
+expect_eq "image" "$(cat "$lower/etc/name")" overlaybd
+
+# A sandbox that writes its root itself.
+sandbox=$CASE_TMP/sandbox
+mkdir "$sandbox"
+open_image sandbox --oci "$CASE_TMP/oci" --writable "$CASE_TMP/store:8M" --mount "$sandbox"
+expect_ok chroot "$sandbox" /bin/sh -c 'echo written >/etc/name'
+close_image sandbox
+expect_eq "image" "$(cat "$lower/etc/name")" overlaybd
+open_image sandbox --oci "$CASE_TMP/oci" --writable "$CASE_TMP/store" --mount "$sandbox"
+expect_eq "sandbox opened again" "$(cat "$sandbox/etc/name")" written
+close_image sandbox
+close_image image
+nothing_left
+
+# Below dm-verity.
+open_image image --oci "$CASE_TMP/oci"
+sectors=$(sectors_of /dev/mapper/image)
+hash=$(blkcheck verity /dev/mapper/image "$CASE_TMP/hashes")
+loop_of "$CASE_TMP/hashes"
+dm_create verified "0 $sectors verity 1 /dev/mapper/image $loop 4096 4096 $((sectors / 8)) 0 sha256 $hash -" -r
+expect_ok cmp /dev/mapper/verified "$ROOTFS"
+refuses 5 "in use: below verified" close image
+dm_remove verified
+close_image image
+report "run by $container"

@@ -1,0 +1,88 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# open --mount mounts the file system, and close unmounts what open mounted and nothing else. A device in use is not
+# closed, and says by what; with --deferred it goes with its last user, and all below it. A journal that would have
+# to be replayed is passed by.
+#
+# timeout: 240
+. /overlaybd/tests/vm/lib.sh
+. /overlaybd/tests/vm/tool.sh
+
+layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt
+mnt="$CASE_TMP/a folder"
+mkdir "$mnt" "$CASE_TMP/other"
+
+# shellcheck disable=SC2086
+open_image image $layers --mount "$mnt"
+expect_ok is_mounted "$mnt"
+files=$(find "$mnt" -type f | wc -l)
+[ "$files" -gt 3 ] || fail "only $files files"
+expect_fail touch "$mnt/new"
+expect_ok grep -q 'ext4 /dev/mapper/image ro' /proc/self/mountinfo
+close_image image
+nothing_left "close of a mount"
+
+# In use in the mount.
+# shellcheck disable=SC2086
+open_image image $layers --mount "$mnt"
+sleep 1000 <"$(find "$mnt" -type f | head -n 1)" &
+user=$!
+refuses 5 "cannot unmount $mnt: Device or resource busy" close image
+kill $user
+wait $user || true
+close_image image
+
+# Another mount is the user's.
+# shellcheck disable=SC2086
+open_image image $layers --mount "$mnt"
+mount -o ro /dev/mapper/image "$CASE_TMP/other"
+expect_fail overlaybdsetup close image
+expect_ok is_mounted "$CASE_TMP/other"
+expect_fail is_mounted "$mnt"
+expect_fail overlaybdsetup close image
+case $fail_out in
+*"in use: mounted on $CASE_TMP/other"*) ;;
+*) fail "close says: $fail_out" ;;
+esac
+umount "$CASE_TMP/other"
+close_image image
+
+# A process has the device open; it goes with it.
+# shellcheck disable=SC2086
+open_image image $layers
+sleep 1000 </dev/mapper/image &
+user=$!
+refuses 5 "in use: open in a process" close image
+close_image image --deferred
+expect_ok grep -q . /dev/mapper/image
+kill $user
+wait $user || true
+eventually 10 sh -c '! dmsetup ls | grep -q -e image -e overlaybd-'
+nothing_left "deferred close"
+
+# Below another device.
+# shellcheck disable=SC2086
+open_image image $layers
+dm_create above "0 8 linear /dev/mapper/image 0" -r
+refuses 5 "in use: below above" close image
+dm_remove above
+close_image image
+
+# A journal that would have to be replayed: the image is what its device holds while it is mounted to be written.
+mkimage split "$CASE_TMP/clean" --content "$ROOTFS" --layers 2 --seed 1 >/dev/null
+open_image image --layer "$CASE_TMP/clean.0" --layer "$CASE_TMP/clean.1" --writable "$CASE_TMP/store" --mount "$mnt"
+echo new >"$mnt/new"
+sync
+dd if=/dev/mapper/image of="$CASE_TMP/dirty" bs=1M 2>/dev/null
+close_image image
+mkimage split "$CASE_TMP/dirty" --content "$CASE_TMP/dirty" --layers 2 --seed 1 >/dev/null
+open_image image --layer "$CASE_TMP/dirty.0" --layer "$CASE_TMP/dirty.1"
+expect_fail mount -t ext4 -o ro /dev/mapper/image "$CASE_TMP/other"
+close_image image
+open_image image --layer "$CASE_TMP/dirty.0" --layer "$CASE_TMP/dirty.1" --mount "$mnt"
+expect_ok grep -q 'ext4 /dev/mapper/image ro,.*norecovery' /proc/self/mountinfo
+[ "$(find "$mnt" | wc -l)" -gt 3 ] || fail "nothing in the file system"
+close_image image
+nothing_left
+report "$files files"

@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# overlaybdsetup: reference stacks of all kinds of layers, from files that end within a sector, become devices that
+# hold what they should and leave nothing when closed; the layer files are as they were. The same by the commands
+# that `table` prints.
+#
+# timeout: 300
+. /overlaybd/tests/vm/lib.sh
+. /overlaybd/tests/vm/tool.sh
+
+nothing_left "something before"
+opened=0
+# Every stack with a hash, but for those whose layers are nowhere committed.
+while IFS="$TAB" read -r _ sha256 _ stack; do
+	[ "$sha256" != - ] || continue
+	[ $opened -lt 8 ] || break
+	layers_of "$stack"
+	note "$stack"
+	# shellcheck disable=SC2086
+	open_image image $layers
+	holds /dev/mapper/image "$want" "$CASE_TMP/$want"
+	expect_eq size "$(bytes_of /dev/mapper/image)" "$size"
+	expect_eq read-only "$(busybox blockdev --getro /dev/mapper/image)" 1
+	close_image image
+	nothing_left "close of $stack"
+	opened=$((opened + 1))
+done <"$IMAGES/stacks.tsv"
+
+# The layers as a registry has them and as files, in one image.
+mixed=lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt,lsmt/fs2_lz4_4k.zlsmt,lsmt/fs3_lz4_4k.zlsmt
+layers_of "$mixed"
+original_of lsmt/fs0_lz4_4k.zlsmt
+base=$original
+sums=$(sha256sum "$base" "$IMAGES/lsmt/fs1_lz4_4k_tar.tar")
+chmod 400 "$base"
+original_of lsmt/fs2_raw.lsmt
+set -- --layer "$base" --layer "$IMAGES/lsmt/fs1_lz4_4k_tar.tar" --layer "$original"
+original_of lsmt/fs3_lz4_4k.zlsmt
+set -- "$@" --layer "$original"
+open_image image "$@"
+holds /dev/mapper/image "$want" "$CASE_TMP/$want"
+random_reads /dev/mapper/image "$CASE_TMP/$want" 40 --seed 3
+expect_eq "layers" "$(value_of name status image)" '"image"'
+expect_eq "devices" "$(overlaybdsetup list)" "image${TAB}image${TAB}$size${TAB}4"
+overlaybdsetup status image >"$CASE_TMP/status"
+expect_ok grep -q "layer 2:.*fs1_lz4_4k_tar.tar at 1536, lz4 4096, checksums" "$CASE_TMP/status"
+expect_ok grep -q "layer 3:.*not compressed" "$CASE_TMP/status"
+expect_ok grep -q "errors: *0 of reading, 0 of checksums, 0 of decompression" "$CASE_TMP/status"
+expect_ok grep -q "/dev/mapper/image is not in use" "$CASE_TMP/status"
+refuses 5 "there is a device image already" open image "$@"
+close_image image
+nothing_left "close"
+expect_eq "layer files" "$(sha256sum "$base" "$IMAGES/lsmt/fs1_lz4_4k_tar.tar")" "$sums"
+refuses 4 "there is no device image" close image
+refuses 4 "/dev/mapper/image is no device of overlaybdsetup" status image
+
+# By hand. The script's last lines, comments, take it down.
+overlaybdsetup table --name by-hand "$@" >"$CASE_TMP/script"
+# shellcheck source=/dev/null
+(
+	. "$CASE_TMP/script"
+	holds /dev/mapper/by-hand "$want" "$CASE_TMP/$want"
+	sed -n 's/^# \(dmsetup remove\|losetup --detach\)/\1/p' "$CASE_TMP/script" >"$CASE_TMP/down"
+	. "$CASE_TMP/down"
+)
+nothing_left "the script"
+expect_ok overlaybdsetup verify "$@"
+report "$opened reference stacks and a mixed one"
