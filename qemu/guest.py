@@ -25,7 +25,7 @@ FIXTURES = TOP / "tests/fixtures"
 # no libraries. dash is the shell, because busybox's own prefers its applets to the programs here, and so does every
 # applet that starts a program (setsid, env, xargs); bash is for the prompt.
 PROGRAMS = ["dmsetup", "losetup", "mount", "umount", "blockdev", "dd", "cmp", "truncate",
-            "setsid", "env", "xargs", "timeout", "dash", "bash", "udevadm", "crun"]
+            "setsid", "setpriv", "env", "xargs", "timeout", "dash", "bash", "udevadm", "crun"]
 
 # What udev does with a dm device and what it stands on. udevd is not started by itself: cases do that.
 UDEV_RULES = ["50-udev-default", "55-dm", "60-block", "60-persistent-storage", "60-persistent-storage-dm", "95-dm-notify"]

@@ -55,7 +55,9 @@ impl Kernel for Host<'_> {
                 (&tail, format!("the end of {}", payload.path().display()))
             }
             Backing::Store => {
-                let store = self.store.ok_or_else(|| Error::refused("there is no store"))?;
+                let store = self
+                    .store
+                    .ok_or_else(|| Error::refused("there is no store"))?;
                 (store.file(), store.path().display().to_string())
             }
         };

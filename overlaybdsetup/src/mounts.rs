@@ -65,8 +65,12 @@ pub fn unmount_folder(folder: &Path, lazily: bool) -> Result<()> {
     if lazily {
         flags |= UnmountFlags::DETACH;
     }
-    unmount(folder, flags)
-        .map_err(|errno| Error::io(format!("cannot unmount {}", folder.display()), &errno.into()))
+    unmount(folder, flags).map_err(|errno| {
+        Error::io(
+            format!("cannot unmount {}", folder.display()),
+            &errno.into(),
+        )
+    })
 }
 
 /// Where a device is mounted, as far as this process sees, in the order in which that was done.

@@ -45,7 +45,9 @@ impl RunFolder {
         let cannot = |error: io::Error| Error::io(format!("cannot lock {FOLDER}"), &error);
         let made = fs::DirBuilder::new().mode(0o755).create(FOLDER);
         match made {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(cannot(error))
+            }
             _ => {}
         }
         let lock = OpenOptions::new()

@@ -21,7 +21,9 @@ pub fn layers(source: &Source, manifest: &Manifest) -> Result<Vec<LayerFile>> {
         return oci::layers(&folder, reference.as_deref(), manifest.manifest.as_deref());
     }
     if source.layers.is_empty() {
-        return Err(Error::refused("one of --config, --oci and --layer is needed"));
+        return Err(Error::refused(
+            "one of --config, --oci and --layer is needed",
+        ));
     }
     Ok(source.layers.iter().map(LayerFile::new).collect())
 }

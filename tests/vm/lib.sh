@@ -308,7 +308,7 @@ run_container() {
 	shift
 	if ! [ -e /proc/self/ns/pid ] || ! { grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null; }; then
 		container=chroot
-		chroot "$rc_dir" "$@"
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$rc_dir" "$@"
 		return
 	fi
 	container=crun

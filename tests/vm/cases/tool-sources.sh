@@ -51,7 +51,7 @@ oci_layout "$CASE_TMP/oci" v1 "$@"
 opens --oci "$CASE_TMP/oci"
 opens --oci "$CASE_TMP/oci:v1"
 opens --oci "$CASE_TMP/oci" --manifest "$manifest"
-refuses 4 "v2" open image --oci "$CASE_TMP/oci:v2"
+refuses 1 "no image \"v2\"" open image --oci "$CASE_TMP/oci:v2"
 expect_ok overlaybdsetup verify --oci "$CASE_TMP/oci"
 # What containerd has: blobs alone.
 rm "$CASE_TMP/oci/index.json" "$CASE_TMP/oci/oci-layout"
