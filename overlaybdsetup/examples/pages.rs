@@ -16,12 +16,20 @@ fn manual(command: &Command, folder: &Path) -> io::Result<()> {
         manual(sub, folder)?;
     }
     let source = format!("overlaybdsetup {}", env!("CARGO_PKG_VERSION"));
-    Man::new(command.clone()).section("8").source(source).manual("dm-overlaybd").generate_to(folder)?;
+    Man::new(command.clone())
+        .section("8")
+        .source(source)
+        .manual("dm-overlaybd")
+        .generate_to(folder)?;
     Ok(())
 }
 
 fn main() -> io::Result<()> {
-    let folder = PathBuf::from(env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: pages DIR"))?);
+    let folder = PathBuf::from(
+        env::args_os()
+            .nth(1)
+            .ok_or_else(|| io::Error::other("usage: pages DIR"))?,
+    );
     fs::create_dir_all(&folder)?;
     let mut command = Cli::command().disable_help_subcommand(true);
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
