@@ -10,7 +10,7 @@ use crate::tar::{self, Member};
 use overlaybd_format::units::{BlockIndex, Bytes, ContentOffset};
 use overlaybd_format::zfile::{
     self, decode, groups_needed, Algorithm, Decompress, Group, JumpTable, JumpTableBuilder, Layout,
-    Lz4, Opening,
+    Lz4, Opening, Stored,
 };
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -158,6 +158,10 @@ impl Payload {
 #[derive(Default)]
 pub struct Codec {
     zstd: Option<Decompressor<'static>>,
+    /// Blocks as they are stored.
+    stored: Vec<u8>,
+    /// The content of one of them.
+    content: Vec<u8>,
 }
 
 impl std::fmt::Debug for Codec {
@@ -256,45 +260,89 @@ impl Zfile {
         codec: &mut Codec,
         mut each: impl FnMut(BlockIndex, &[u8]) -> Result<()>,
     ) -> Result<()> {
+        self.all_blocks(first, last, codec, |block, _, content| {
+            each(block, content?)
+        })
+    }
+
+    /// Decompresses the blocks from `first` to `last`, both included, and hands each to `each`, with its place
+    /// in the ZFile: its content, or what is wrong with it. A bad block does not end it.
+    ///
+    /// # Errors
+    ///
+    /// What `each` returns ends it; blocks that there are not.
+    pub fn all_blocks(
+        &self,
+        first: BlockIndex,
+        last: BlockIndex,
+        codec: &mut Codec,
+        mut each: impl FnMut(BlockIndex, Stored, Result<&[u8]>) -> Result<()>,
+    ) -> Result<()> {
         let layout = *self.layout();
         let no_block = || Error::refused(format!("there are no blocks {first} to {last}"));
         let (start, len) = self.table.span(first, last).ok_or_else(no_block)?;
-        let mut stored = vec![0; usize::try_from(len.get()).map_err(|_| no_block())?];
-        self.payload.read(start.get(), &mut stored)?;
-        let mut content = vec![0; layout.block_size().to_usize()];
-        let mut rest = stored.as_slice();
+        let len = usize::try_from(len.get()).map_err(|_| no_block())?;
+        let Codec {
+            zstd,
+            stored,
+            content,
+        } = codec;
+        // What is longer is left as it is: a buffer that is used again is not cleared each time.
+        stored.resize(stored.len().max(len), 0);
+        content.resize(content.len().max(layout.block_size().to_usize()), 0);
+        let whole = self.payload.read(start.get(), &mut stored[..len]);
+        let mut rest = &mut stored[..len];
         for (block, place) in self.table.blocks(first, last) {
             let len = usize::try_from(place.len).map_err(|_| no_block())?;
-            let (bytes, behind) = rest.split_at_checked(len).ok_or_else(no_block)?;
+            let (bytes, behind) = std::mem::take(&mut rest)
+                .split_at_mut_checked(len)
+                .ok_or_else(no_block)?;
             rest = behind;
             let out = layout
                 .block_len(block)
                 .and_then(|len| content.get_mut(..len))
                 .ok_or_else(no_block)?;
-            let decoded = match layout.algorithm() {
-                Algorithm::Lz4 => decode(&layout, block, bytes, out, crc32c, &mut Lz4),
-                Algorithm::Zstd => {
-                    if codec.zstd.is_none() {
-                        codec.zstd =
-                            Some(Decompressor::new().map_err(|error| {
-                                Error::io("no memory to decompress with", &error)
-                            })?);
-                    }
-                    match &mut codec.zstd {
-                        Some(zstd) => decode(&layout, block, bytes, out, crc32c, &mut Zstd(zstd)),
-                        None => return Err(no_block()),
-                    }
-                }
+            let read = match &whole {
+                Ok(()) => Ok(()),
+                Err(error) if first == last => Err(error.clone()),
+                // Which of them it is.
+                Err(_) => self.payload.read(place.offset.get(), bytes),
             };
-            decoded.map_err(|error| {
-                Error::refused(format!(
-                    "{error} (its {len} bytes are at {} of the file)",
-                    self.payload.offset() + place.offset.get()
-                ))
-            })?;
-            each(block, out)?;
+            let decoded = read.and_then(|()| self.decode(block, place, bytes, out, zstd));
+            each(block, place, decoded.map(|()| &*out))?;
         }
         Ok(())
+    }
+
+    fn decode(
+        &self,
+        block: BlockIndex,
+        place: Stored,
+        bytes: &[u8],
+        out: &mut [u8],
+        zstd: &mut Option<Decompressor<'static>>,
+    ) -> Result<()> {
+        let layout = self.layout();
+        let decoded = match layout.algorithm() {
+            Algorithm::Lz4 => decode(layout, block, bytes, out, crc32c, &mut Lz4),
+            Algorithm::Zstd => {
+                let zstd = match zstd {
+                    Some(zstd) => zstd,
+                    None => zstd.insert(
+                        Decompressor::new()
+                            .map_err(|error| Error::io("no memory to decompress with", &error))?,
+                    ),
+                };
+                decode(layout, block, bytes, out, crc32c, &mut Zstd(zstd))
+            }
+        };
+        decoded.map_err(|error| {
+            Error::refused(format!(
+                "{error} (its {} bytes are at {} of the file)",
+                place.len,
+                self.payload.offset() + place.offset.get()
+            ))
+        })
     }
 
     fn read(&self, at: u64, buf: &mut [u8], codec: &mut Codec) -> Result<()> {
@@ -332,6 +380,12 @@ pub enum Content {
 }
 
 impl Content {
+    /// Whether a payload starts as a ZFile does.
+    pub(crate) fn is_zfile(payload: &Payload) -> Result<bool> {
+        // Both halves of the magic are checked by what opens it: with one wrong it is no layer of any kind.
+        Ok(payload.first_bytes()?.starts_with(b"ZFile\0\x01\0"))
+    }
+
     /// Finds out what a payload is, and opens it.
     ///
     /// # Errors
@@ -339,11 +393,10 @@ impl Content {
     /// A ZFile with something wrong in header, trailer or index, and what is known not to be a layer. The
     /// errors do not name the file.
     pub fn open(payload: Payload) -> Result<Self> {
-        let start = payload.first_bytes()?;
-        // Both halves of the magic are checked by what opens it: with one wrong it is no layer of any kind.
-        if start.starts_with(b"ZFile\0\x01\0") {
+        if Self::is_zfile(&payload)? {
             return Ok(Self::Zfile(Box::new(Zfile::open(payload)?)));
         }
+        let start = payload.first_bytes()?;
         let other = match start {
             [0x1f, 0x8b, ..] => {
                 Some("a gzip file: an ordinary layer of a container image, not converted")

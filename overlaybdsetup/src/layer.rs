@@ -74,31 +74,7 @@ impl Layer {
     ///
     /// Whatever is wrong with it, without the file's name.
     pub fn of_content(content: Content) -> Result<Self> {
-        let refused = |error: lsmt::OpenError| Error::refused(error.to_string());
-        let mut codec = Codec::default();
-        let len = Bytes::new(content.len());
-        let (mut header, mut trailer) = ([0; lsmt::AREA_LEN], [0; lsmt::AREA_LEN]);
-        let offset = trailer_offset(len).map_err(refused)?;
-        content.read(0, &mut header, &mut codec)?;
-        content.read(offset.get(), &mut trailer, &mut codec)?;
-        let lsmt = lsmt::Layer::open(&header, &trailer, len).map_err(refused)?;
-
-        let entries = usize::try_from(lsmt.index_entries()).unwrap_or(usize::MAX);
-        let mut segments = Vec::new();
-        segments.try_reserve_exact(entries).map_err(|_| {
-            Error::new(
-                Status::Memory,
-                format!("no memory for the index of {entries} entries"),
-            )
-        })?;
-        segments.resize(entries, Segment::EMPTY);
-        let mut loader = IndexLoader::new(&lsmt, segments).map_err(refused)?;
-        in_pieces(lsmt.index_len().get(), |at, piece| {
-            content.read(lsmt.index_offset().get() + at, piece, &mut codec)?;
-            loader.push(piece).map_err(refused)
-        })?;
-        let (mut segments, live) = loader.finish().map_err(refused)?;
-        segments.truncate(live);
+        let (lsmt, segments) = load(&content)?;
         Ok(Self {
             content,
             lsmt,
@@ -123,4 +99,38 @@ impl Layer {
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
+}
+
+/// Checks the layer in a content: where things are in it, and its segments, in order.
+///
+/// # Errors
+///
+/// Whatever is wrong with it, without the file's name.
+pub(crate) fn load(content: &Content) -> Result<(lsmt::Layer, Vec<Segment>)> {
+    let refused = |error: lsmt::OpenError| Error::refused(error.to_string());
+    let mut codec = Codec::default();
+    let len = Bytes::new(content.len());
+    let (mut header, mut trailer) = ([0; lsmt::AREA_LEN], [0; lsmt::AREA_LEN]);
+    let offset = trailer_offset(len).map_err(refused)?;
+    content.read(0, &mut header, &mut codec)?;
+    content.read(offset.get(), &mut trailer, &mut codec)?;
+    let lsmt = lsmt::Layer::open(&header, &trailer, len).map_err(refused)?;
+
+    let entries = usize::try_from(lsmt.index_entries()).unwrap_or(usize::MAX);
+    let mut segments = Vec::new();
+    segments.try_reserve_exact(entries).map_err(|_| {
+        Error::new(
+            Status::Memory,
+            format!("no memory for the index of {entries} entries"),
+        )
+    })?;
+    segments.resize(entries, Segment::EMPTY);
+    let mut loader = IndexLoader::new(&lsmt, segments).map_err(refused)?;
+    in_pieces(lsmt.index_len().get(), |at, piece| {
+        content.read(lsmt.index_offset().get() + at, piece, &mut codec)?;
+        loader.push(piece).map_err(refused)
+    })?;
+    let (mut segments, live) = loader.finish().map_err(refused)?;
+    segments.truncate(live);
+    Ok((lsmt, segments))
 }
