@@ -32,7 +32,7 @@ pub mod executor;
 pub mod filesystem;
 pub mod host;
 pub mod image;
-pub mod inspect;
+mod inspect;
 pub mod layer;
 pub mod mapper;
 pub mod module;
