@@ -5,12 +5,19 @@
 
 use crate::cli;
 use crate::error::{Error, Result, Status};
-use crate::mapper::{Info, Mapper};
+use crate::mapper::{udev_runs, Info, Mapper};
 use crate::mounts::{of_device, unmount_folder};
 use crate::plan::{check_name, Kind};
 use crate::run_folder::{record_of, RunFolder};
 use crate::signals::Signals;
+use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How often, and how long in between, it is asked whether a device is still in use.
+const PATIENCE: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Closes a device.
 ///
@@ -48,7 +55,7 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
         unmount(&info, &record.mount, arguments.deferred)?;
     }
     let info = mapper.info(name)?.unwrap_or(info);
-    if info.users > 0 && !arguments.deferred {
+    if !arguments.deferred && !is_free(&mapper, &info)? {
         return Err(Error::new(Status::Busy, in_use(&info)?));
     }
     // Asked before it is gone.
@@ -70,6 +77,22 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     Ok(())
 }
 
+/// Whether nobody has a device open. Where udev runs, it looks into a device that was written once its writer has
+/// closed it: a user that cannot be seen is given a moment.
+fn is_free(mapper: &Mapper, info: &Info) -> Result<bool> {
+    for _ in 0..PATIENCE {
+        match mapper.info(&info.name)? {
+            Some(now) if now.users > 0 => {}
+            _ => return Ok(true),
+        }
+        if !udev_runs() || !of_device(info.number)?.is_empty() || !holders(info).is_empty() {
+            return Ok(false);
+        }
+        sleep(PAUSE);
+    }
+    Ok(false)
+}
+
 /// Takes down the mount that `open` made, if it is still there.
 fn unmount(info: &Info, folder: &Path, lazily: bool) -> Result<()> {
     if of_device(info.number)?.iter().any(|there| there == folder) {
@@ -84,19 +107,7 @@ fn in_use(info: &Info) -> Result<String> {
         .iter()
         .map(|folder| folder.display().to_string())
         .collect();
-    let holders = std::fs::read_dir(format!("/sys/dev/block/{}/holders", info.number));
-    let holders: Vec<String> = holders
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| {
-            let name = std::fs::read_to_string(entry.path().join("dm/name"));
-            name.map_or_else(
-                |_| entry.file_name().to_string_lossy().into_owned(),
-                |name| name.trim().to_string(),
-            )
-        })
-        .collect();
+    let holders = holders(info);
     let by = if !mounts.is_empty() {
         format!("mounted on {}", mounts.join(", "))
     } else if !holders.is_empty() {
@@ -110,6 +121,20 @@ fn in_use(info: &Info) -> Result<String> {
     ))
 }
 
+/// The names of the devices that have a device open.
+fn holders(info: &Info) -> Vec<String> {
+    let entries = fs::read_dir(format!("/sys/dev/block/{}/holders", info.number));
+    (entries.into_iter().flatten().flatten())
+        .map(|entry| {
+            let name = fs::read_to_string(entry.path().join("dm/name"));
+            name.map_or_else(
+                |_| entry.file_name().to_string_lossy().into_owned(),
+                |name| name.trim().to_string(),
+            )
+        })
+        .collect()
+}
+
 /// The names of all devices below one, nearest first.
 fn hidden_below(mapper: &Mapper, info: &Info) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -117,7 +142,7 @@ fn hidden_below(mapper: &Mapper, info: &Info) -> Result<Vec<String>> {
     while let Some(name) = next.pop() {
         for number in mapper.below(&name)? {
             let path = format!("/sys/dev/block/{number}/dm/name");
-            let Ok(lower) = std::fs::read_to_string(path) else {
+            let Ok(lower) = fs::read_to_string(path) else {
                 continue;
             };
             let lower = lower.trim().to_string();

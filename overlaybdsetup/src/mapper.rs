@@ -367,6 +367,12 @@ fn failed(tried: impl std::fmt::Display, error: &DmError) -> Error {
     }
 }
 
+/// Whether udev runs.
+#[must_use]
+pub fn udev_runs() -> bool {
+    Path::new(UDEV).exists()
+}
+
 /// Makes the node of a device where udev has not.
 fn make_node(name: &str, number: Number) -> Result<()> {
     let path = node(name);
@@ -391,7 +397,7 @@ fn make_node(name: &str, number: Number) -> Result<()> {
 
 /// Removes the node of a device that is gone, where udev does not.
 fn remove_node(name: &str, gone: bool) {
-    if gone && !Path::new(UDEV).exists() {
+    if gone && !udev_runs() {
         // It may not have had one yet.
         let _ = fs::remove_file(node(name));
     }

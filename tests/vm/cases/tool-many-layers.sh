@@ -12,7 +12,11 @@ mkimage zfile "$CASE_TMP/made" --bytes 4194304 --seed 5 >/dev/null
 mv "$CASE_TMP/made.content" "$CASE_TMP/content"
 times=
 for count in 1 30 255; do
-	mkimage split "$CASE_TMP/layer" --content "$CASE_TMP/content" --layers $count --seed $count >/dev/null
+	# A layer that needs its last bytes takes four devices; 255 of these would be a minute on the debugging kernel.
+	ends=
+	[ $count -le 30 ] || ends=--overwrite-header
+	# shellcheck disable=SC2086 # an empty one is to vanish
+	mkimage split "$CASE_TMP/layer" --content "$CASE_TMP/content" --layers $count --seed $count $ends >/dev/null
 	set --
 	n=0
 	while [ $n -lt $count ]; do
