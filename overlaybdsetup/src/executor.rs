@@ -337,7 +337,7 @@ mod tests {
             offset: 0,
             len,
             file_len: len,
-            form: if number % 3 == 0 {
+            form: if number.is_multiple_of(3) {
                 Form::Raw
             } else {
                 Form::Zfile {

@@ -9,25 +9,43 @@ use crate::image::Image;
 use crate::mapper::Mapper;
 use crate::plan::{Backing, Device, Loop};
 use crate::store::Store;
-use loop_device::{LoopDevice, Settings};
+use loop_device::{LoopControl, LoopDevice, Settings};
 use overlaybd_format::units::SECTOR_SIZE;
 use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// The kernel of this machine, with what an image's loop devices show.
 #[derive(Debug)]
 pub struct Host<'a> {
-    /// Device-mapper.
-    pub mapper: &'a Mapper,
-    /// The image whose files the loop devices show.
-    pub image: &'a Image,
-    /// The exception store, if the device can be written.
-    pub store: Option<&'a Store>,
+    mapper: &'a Mapper,
+    image: &'a Image,
+    store: Option<&'a Store>,
+    /// Opened for the first loop device.
+    loops: Option<LoopControl>,
 }
 
-impl Host<'_> {
-    fn payload(&self, number: usize) -> Result<&Payload> {
+impl<'a> Host<'a> {
+    /// This machine, for that image.
+    #[must_use]
+    pub const fn new(mapper: &'a Mapper, image: &'a Image, store: Option<&'a Store>) -> Self {
+        Self {
+            mapper,
+            image,
+            store,
+            loops: None,
+        }
+    }
+
+    fn attach_file(&mut self, file: &File, settings: Settings) -> io::Result<LoopDevice> {
+        let control = match &self.loops {
+            Some(control) => control,
+            None => self.loops.insert(LoopControl::open()?),
+        };
+        control.attach(file, settings)
+    }
+
+    fn payload(&self, number: usize) -> Result<&'a Payload> {
         let layer = self.image.layers().get(number);
         layer
             .map(|layer| layer.content().payload())
@@ -68,7 +86,7 @@ impl Kernel for Host<'_> {
             direct_io: wanted.direct_io,
         };
         let tried = || format!("cannot make a loop device of {what}");
-        let device = LoopDevice::attach(file, settings).map_err(|error| {
+        let device = self.attach_file(file, settings).map_err(|error| {
             let error = Error::io(tried(), &error);
             match error.status() {
                 Status::Device => Error::new(
@@ -107,7 +125,7 @@ fn tail_of(payload: &Payload) -> Result<File> {
     let mut sector = [0; SECTOR_SIZE as usize];
     let bytes = &mut sector[..usize::try_from(len).unwrap_or_default()];
     payload.read(payload.len() - len, bytes)?;
-    let cannot = |error: std::io::Error| Error::io("cannot make a file in memory", &error);
+    let cannot = |error: io::Error| Error::io("cannot make a file in memory", &error);
     let memory = memfd_create(
         "overlaybd-tail",
         MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,

@@ -13,6 +13,7 @@ use rustix::fs::{makedev, mknodat, FileType, Mode, CWD};
 use rustix::io::Errno;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Where udev listens, if it runs.
@@ -376,15 +377,14 @@ pub fn udev_runs() -> bool {
 /// Makes the node of a device where udev has not.
 fn make_node(name: &str, number: Number) -> Result<()> {
     let path = node(name);
-    let there = fs::metadata(&path).is_ok_and(|about| {
-        use std::os::unix::fs::MetadataExt;
-        about.rdev() == makedev(number.0, number.1)
-    });
-    if there {
-        return Ok(());
+    match fs::metadata(&path) {
+        Ok(about) if about.rdev() == makedev(number.0, number.1) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
+        // One of a device that is gone.
+        _ => {
+            let _ = fs::remove_file(&path);
+        }
     }
-    // One of a device that is gone.
-    let _ = fs::remove_file(&path);
     mknodat(
         CWD,
         &path,

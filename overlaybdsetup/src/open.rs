@@ -94,11 +94,7 @@ impl Opening<'_> {
                 ),
             ));
         }
-        let mut host = Host {
-            mapper: self.mapper,
-            image: self.image,
-            store: self.store,
-        };
+        let mut host = Host::new(self.mapper, self.image, self.store);
         if let Some(folder) = self.folder {
             let mount = folder.to_path_buf();
             self.lock.write(&device.name, &Record { mount })?;

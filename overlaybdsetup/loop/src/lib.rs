@@ -46,6 +46,51 @@ pub struct Settings {
     pub direct_io: bool,
 }
 
+/// The control device of the loop driver, open.
+#[derive(Debug)]
+pub struct LoopControl(File);
+
+impl LoopControl {
+    /// Opens the control device.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` or `ENXIO` if the kernel has no loop devices, `EPERM` or `EACCES` if the caller may not make one.
+    pub fn open() -> io::Result<Self> {
+        let control = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/loop-control")?;
+        Ok(Self(control))
+    }
+
+    /// Gives a free loop device the file. The devices are made as they are needed, however many that is.
+    ///
+    /// The sectors of the device have 512 bytes, whatever those of the disk have: with any more the device
+    /// would end at a multiple of them. Where the disk cannot read 512 bytes, it is read through the page cache.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel says; `EBUSY` if other processes take every free device first.
+    pub fn attach(&self, file: impl AsFd, settings: Settings) -> io::Result<LoopDevice> {
+        for _ in 0..TRIES {
+            // SAFETY: `self.0` is the loop driver's control device, and `GetFree` is what it takes.
+            let index = unsafe { ioctl(&self.0, GetFree)? };
+            let device = OpenOptions::new()
+                .read(true)
+                .write(!settings.read_only)
+                .open(format!("/dev/loop{index}"))?;
+            match configure(&device, file.as_fd().as_raw_fd(), settings) {
+                Ok(()) => return Ok(LoopDevice { device, index }),
+                // Taken between the two calls.
+                Err(Errno::BUSY) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::BUSY.into())
+    }
+}
+
 /// A loop device that has a file, and that this process holds open.
 #[derive(Debug)]
 pub struct LoopDevice {
@@ -54,37 +99,6 @@ pub struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// Gives a free loop device the file. The devices are made as they are needed, however many that is.
-    ///
-    /// The sectors of the device have 512 bytes, whatever those of the disk have: with any more the device
-    /// would end at a multiple of them. Where the disk cannot read 512 bytes, it is read through the page cache.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the kernel says: `ENOENT` or `ENXIO` if it has no loop devices, `EPERM` or `EACCES` if the
-    /// caller may not make one, `EBUSY` if other processes take every free device first.
-    pub fn attach(file: impl AsFd, settings: Settings) -> io::Result<Self> {
-        let control = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/loop-control")?;
-        for _ in 0..TRIES {
-            // SAFETY: `control` is the loop driver's control device, and `GetFree` is what it takes.
-            let index = unsafe { ioctl(&control, GetFree)? };
-            let device = OpenOptions::new()
-                .read(true)
-                .write(!settings.read_only)
-                .open(format!("/dev/loop{index}"))?;
-            match configure(&device, file.as_fd().as_raw_fd(), settings) {
-                Ok(()) => return Ok(Self { device, index }),
-                // Taken between the two calls.
-                Err(Errno::BUSY) => continue,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Errno::BUSY.into())
-    }
-
     /// The number in the device's name, `/dev/loopN`.
     #[must_use]
     pub const fn index(&self) -> u32 {
