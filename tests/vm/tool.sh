@@ -6,6 +6,8 @@
 #   layers_of STACK              sets $layers to the files of a row of stacks.tsv, named by its layers separated by
 #                                commas, as options --layer, with the length each had before it was padded; $want to
 #                                the sha256 of the image, $size to its size
+#   all_kinds                    sets the same to an image of one layer of each kind: compressed and complete by its
+#                                header, in a tar, compressed with a trailer in its last sector, not compressed
 #   open_image NAME ARGS...      overlaybdsetup open; closed when the case ends
 #   close_image NAME [ARGS...]   overlaybdsetup close before that
 #   left                         prints what there is of devices, loop devices and mounts of images
@@ -48,6 +50,15 @@ layers_of() {
 	layers=
 	for lo_layer in $(echo "$1" | tr ',' ' '); do
 		original_of "$lo_layer"
+		layers="$layers --layer $original"
+	done
+}
+
+all_kinds() {
+	layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt,lsmt/fs2_lz4_4k.zlsmt,lsmt/fs3_lz4_4k.zlsmt
+	layers=
+	for ak_layer in fs0_lz4_4k.zlsmt fs1_lz4_4k_tar.tar fs2_lz4_4k_nocrc.zlsmt fs3_raw.lsmt; do
+		original_of lsmt/$ak_layer
 		layers="$layers --layer $original"
 	done
 }

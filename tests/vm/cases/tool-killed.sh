@@ -9,7 +9,7 @@
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 
-layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt
+all_kinds
 mkdir "$CASE_TMP/mnt"
 steps=0
 
@@ -74,7 +74,7 @@ kill_all 1 1 $layers --mount "$CASE_TMP/mnt"
 
 # With an exception store, which a run that can still do something takes away again.
 # shellcheck disable=SC2086
-kill_all 2 3 $layers --writable "$CASE_TMP/store:1M"
+kill_all 2 4 $layers --writable "$CASE_TMP/store:1M"
 rm "$CASE_TMP/store"
 for step in 1 8 15; do
 	# shellcheck disable=SC2086
