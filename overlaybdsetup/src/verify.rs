@@ -161,12 +161,10 @@ impl Report {
         // As many as an image can have, so that there are descriptors for them.
         for batch in layers.chunks(MAX_LAYERS) {
             let subjects = in_parallel(batch.len(), |number| Subject::open(&batch[number]));
-            for subject in &subjects {
-                bar.inc_length(subject.work());
-            }
+            let work = subjects.iter().map(Subject::work).sum::<u64>();
+            bar.inc_length(work);
             let queue = Queue::new(&subjects);
-            let jobs = subjects.iter().map(Subject::work).sum::<u64>() / SPAN;
-            let workers = usize::try_from(jobs).unwrap_or(usize::MAX);
+            let workers = usize::try_from(work / SPAN).unwrap_or(usize::MAX);
             in_parallel_workers(workers.saturating_add(1), || queue.work(&bar));
             let whole_image = whole && layers.len() <= MAX_LAYERS;
             let mut reports: Vec<FileReport> = subjects
@@ -900,9 +898,9 @@ fn bar(progress: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let template = "[{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.progress_chars("=> "));
     }
     bar
 }
