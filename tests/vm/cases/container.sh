@@ -20,6 +20,7 @@ open_image image --oci "$CASE_TMP/oci:busybox:1" --mount "$lower"
 # Past the cache of the device, in which the file system keeps what it has changed in memory.
 dd if=/dev/mapper/image iflag=direct bs=1M 2>/dev/null | cmp - "$ROOTFS" || fail "the image is another one"
 
+# shellcheck disable=SC2016 # for the shell in the container
 run_container "$lower" /bin/sh -c 'echo hello from $(cat /etc/name); echo changed >/etc/name' >"$CASE_TMP/out" 2>&1 ||
 	[ "$container" = chroot ] || fail "in the container: $(cat "$CASE_TMP/out")"
 expect_ok grep -qx "hello from overlaybd" "$CASE_TMP/out"

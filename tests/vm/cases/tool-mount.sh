@@ -26,7 +26,7 @@ nothing_left "close of a mount"
 # In use in the mount.
 # shellcheck disable=SC2086
 open_image image $layers --mount "$mnt"
-sleep 1000 <"$(find "$mnt" -type f | head -n 1)" &
+sleep 1000 9<"$(find "$mnt" -type f | head -n 1)" &
 user=$!
 refuses 5 "cannot unmount $mnt: Device or resource busy" close image
 kill $user
@@ -51,7 +51,7 @@ close_image image
 # A process has the device open; it goes with it.
 # shellcheck disable=SC2086
 open_image image $layers
-sleep 1000 </dev/mapper/image &
+sleep 1000 9</dev/mapper/image &
 user=$!
 refuses 5 "in use: open in a process" close image
 close_image image --deferred

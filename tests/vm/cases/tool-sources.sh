@@ -36,7 +36,7 @@ cat >"$config" <<-JSON
 JSON
 ln -s "$3" "$CASE_TMP/cri/link"
 opens --config "$config"
-cd "$CASE_TMP/cri"
+cd "$CASE_TMP/cri" || fail "no folder"
 opens --config 3/config.v1.json
 cd /
 expect_ok overlaybdsetup verify --config "$config"
@@ -58,7 +58,7 @@ rm "$CASE_TMP/oci/index.json" "$CASE_TMP/oci/oci-layout"
 opens --oci "$CASE_TMP/oci" --manifest "$manifest"
 
 # A blob that is another one of the same size: only its digest tells.
-blob=$(ls -S "$CASE_TMP/oci/blobs/sha256" | head -n 1)
+blob=$(find "$CASE_TMP/oci/blobs/sha256" -size +1000k | sed 's|.*/||' | head -n 1)
 printf 'x' | dd of="$CASE_TMP/oci/blobs/sha256/$blob" bs=1 seek=100 conv=notrunc 2>/dev/null
 finds "digest" --oci "$CASE_TMP/oci" --manifest "$manifest"
 # One that is cut: its size.
