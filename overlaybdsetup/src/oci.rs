@@ -9,13 +9,14 @@
 //!
 //! [`Layer::open`]: crate::layer::Layer::open
 
+mod document;
+
 use crate::config::{is_absence, read_document};
 use crate::error::{Error, Result, Status};
 use crate::layer::LayerFile;
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, OciLayout, Os};
+use document::{Descriptor, Index, Kind, Layout, Manifest};
 use overlaybd_format::lsmt::MAX_LAYERS;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256, Sha512};
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,7 @@ const ACCELERATION: &str = "containerd.io/snapshot/overlaybd/acceleration-layer"
 /// How many indexes are followed from one to the next.
 const MAX_INDEXES: u32 = 8;
 
-/// Splits "DIR[:REF]".
+/// Splits `DIR[:REF]`.
 ///
 /// As with skopeo, DIR ends at the first ':' and REF may have more of them. But a DIR with ':' in
 /// it can be used if it exists: an argument that is an existing folder as a whole has no REF, and
@@ -117,7 +118,7 @@ pub fn layers(
             let (path, index) = store.index()?;
             let chosen =
                 by_name(&index, reference).map_err(|error| error.within(path.display()))?;
-            store.document(chosen.digest().as_ref())?
+            store.document(chosen.digest.as_str())?
         }
         (None, Some(digest)) if digest.starts_with("sha256:") || digest.starts_with("sha512:") => {
             store.document(digest)?
@@ -150,13 +151,6 @@ pub(crate) fn parts_of_digest(digest: &str) -> Option<(&str, &str)> {
     (digits.len() == len && digits.bytes().all(is_digit)).then_some((algorithm, digits))
 }
 
-/// What of a document tells its kind. The media type is not asked for: it may be missing in both.
-#[derive(Deserialize)]
-struct Kind {
-    manifests: Option<IgnoredAny>,
-    layers: Option<IgnoredAny>,
-}
-
 /// A folder with blobs in it.
 struct Store<'a> {
     folder: &'a Path,
@@ -164,12 +158,12 @@ struct Store<'a> {
 
 impl Store<'_> {
     /// Reads index.json.
-    fn index(&self) -> Result<(PathBuf, ImageIndex)> {
+    fn index(&self) -> Result<(PathBuf, Index)> {
         // A folder without oci-layout is taken as well: what is read here is in index.json.
         let path = self.folder.join("oci-layout");
         if !is_absent(&path) {
-            let layout: OciLayout = parse(&path, &read_document(&path)?)?;
-            let version = layout.image_layout_version();
+            let layout: Layout = parse(&path, &read_document(&path)?)?;
+            let version = layout.image_layout_version;
             if !version.starts_with("1.") {
                 return Err(Error::refused(format!(
                     "{}: its version is {version:?}, and only 1.x is known",
@@ -238,7 +232,7 @@ impl Store<'_> {
         let kind: Kind = parse(&path, &bytes)?;
         match (kind.manifests, kind.layers) {
             (None, Some(_)) => {
-                let manifest: ImageManifest = parse(&path, &bytes)?;
+                let manifest: Manifest = parse(&path, &bytes)?;
                 self.layers_of(&manifest)
                     .map_err(|error| error.within(path.display()))
             }
@@ -246,15 +240,15 @@ impl Store<'_> {
                 let left = indexes
                     .checked_sub(1)
                     .ok_or_else(|| refused("an index in an index, too many times"))?;
-                let index: ImageIndex = parse(&path, &bytes)?;
+                let index: Index = parse(&path, &bytes)?;
                 let images = images_of(&index);
                 let chosen = match images.as_slice() {
                     [] => Err(no_image(&index)),
-                    [only] if only.platform().is_none() => Ok(*only),
+                    [only] if only.platform.is_none() => Ok(*only),
                     images => by_platform(images),
                 };
                 let chosen = chosen.map_err(|error| error.within(path.display()))?;
-                self.follow(self.document(chosen.digest().as_ref())?, left)
+                self.follow(self.document(chosen.digest.as_str())?, left)
             }
             (Some(_), Some(_)) => Err(refused("it has both layers and manifests: no kind has")),
             (None, None) => Err(refused(
@@ -264,8 +258,8 @@ impl Store<'_> {
     }
 
     /// The layers of a manifest.
-    fn layers_of(&self, manifest: &ImageManifest) -> Result<Vec<LayerFile>> {
-        let mut layers = manifest.layers().as_slice();
+    fn layers_of(&self, manifest: &Manifest) -> Result<Vec<LayerFile>> {
+        let mut layers = manifest.layers.as_slice();
         if let Some((last, below)) = layers.split_last() {
             if is_acceleration(last) {
                 layers = below;
@@ -284,7 +278,7 @@ impl Store<'_> {
             .zip(layers)
             .map(|(number, layer)| {
                 self.layer_of(layer).map_err(|error| {
-                    error.within(format!("layer {number} of {count}, {}", layer.digest()))
+                    error.within(format!("layer {number} of {count}, {}", layer.digest))
                 })
             })
             .collect()
@@ -297,7 +291,7 @@ impl Store<'_> {
     /// layout, and leaves the annotations. So a difference alone is nothing wrong, and the
     /// descriptor counts: it is what is in the folder.
     fn layer_of(&self, layer: &Descriptor) -> Result<LayerFile> {
-        let media_type = layer.media_type().as_ref();
+        let media_type = layer.media_type.as_str();
         if is_turbo(layer) {
             return Err(Error::refused(
                 "it is of TurboOCI, and its data stays in an ordinary layer; no device can be made \
@@ -309,8 +303,8 @@ impl Store<'_> {
                 "it is an acceleration layer, and only the topmost can be one",
             ));
         }
-        match annotation(layer, BLOB_DIGEST) {
-            Some(original) if original != layer.digest().as_ref() && is_compressed(media_type) => {
+        match layer.annotation(BLOB_DIGEST) {
+            Some(original) if original != layer.digest.as_str() && is_compressed(media_type) => {
                 return Err(Error::refused(format!(
                     "it was the OverlayBD layer {original:?}, and what copied it compressed it \
                      ({}). Copy the image with its layers as they are; skopeo does with \
@@ -330,7 +324,7 @@ impl Store<'_> {
                 )));
             }
         }
-        let digest = layer.digest().to_string();
+        let digest = layer.digest.to_string();
         let path = self.path_of(&digest).map_err(|error| {
             if error.status() == Status::Device {
                 let why = "an image that is read from its registry has no layers here";
@@ -341,7 +335,7 @@ impl Store<'_> {
         })?;
         Ok(LayerFile {
             path,
-            size: Some(layer.size()),
+            size: Some(layer.size),
             digest: Some(digest),
         })
     }
@@ -369,18 +363,15 @@ fn printable(text: &str) -> String {
     }
 }
 
-fn annotation<'a>(descriptor: &'a Descriptor, name: &str) -> Option<&'a str> {
-    let annotations = descriptor.annotations().as_ref()?;
-    annotations.get(name).map(String::as_str)
-}
-
 fn is_acceleration(layer: &Descriptor) -> bool {
-    annotation(layer, ACCELERATION) == Some("yes")
+    layer.annotation(ACCELERATION) == Some("yes")
 }
 
 fn is_turbo(layer: &Descriptor) -> bool {
-    TURBO.iter().any(|name| annotation(layer, name).is_some())
-        || annotation(layer, VERSION).is_some_and(|version| TURBO_VERSIONS.contains(&version))
+    TURBO.iter().any(|name| layer.annotation(name).is_some())
+        || layer
+            .annotation(VERSION)
+            .is_some_and(|version| TURBO_VERSIONS.contains(&version))
 }
 
 fn is_compressed(media_type: &str) -> bool {
@@ -388,15 +379,15 @@ fn is_compressed(media_type: &str) -> bool {
 }
 
 /// What an index lists as an image; other things are passed over, as the specification says.
-fn images_of(index: &ImageIndex) -> Vec<&Descriptor> {
-    let is_image = |one: &&Descriptor| IMAGES.contains(&one.media_type().as_ref());
-    index.manifests().iter().filter(is_image).collect()
+fn images_of(index: &Index) -> Vec<&Descriptor> {
+    let is_image = |one: &&Descriptor| IMAGES.contains(&one.media_type.as_str());
+    index.manifests.iter().filter(is_image).collect()
 }
 
 /// The error of an index without an image.
-fn no_image(index: &ImageIndex) -> Error {
-    let others = index.manifests().iter().map(|one| one.media_type());
-    let others = listed(others.map(|media_type| printable(media_type.as_ref())));
+fn no_image(index: &Index) -> Error {
+    let others = index.manifests.iter();
+    let others = listed(others.map(|one| printable(&one.media_type)));
     Error::refused(match others.as_str() {
         "" => "no image in it".to_string(),
         others => format!("no image in it, only {others}"),
@@ -405,14 +396,14 @@ fn no_image(index: &ImageIndex) -> Error {
 
 /// The names of an image in an index.
 fn names_of(image: &Descriptor) -> impl Iterator<Item = &str> {
-    NAMES.iter().filter_map(|name| annotation(image, name))
+    NAMES.iter().filter_map(|name| image.annotation(name))
 }
 
 /// An image as a message has it: its names, or its digest.
 fn shown(image: &Descriptor) -> String {
     let names = listed(names_of(image).map(|name| format!("{name:?}")));
     if names.is_empty() {
-        format!("{} without a name", image.digest())
+        format!("{} without a name", image.digest)
     } else {
         names
     }
@@ -433,13 +424,13 @@ fn listed(texts: impl Iterator<Item = String>) -> String {
 ///
 /// One image may be listed several times, for several names. Several images of one name are those
 /// of several platforms.
-fn by_name<'a>(index: &'a ImageIndex, reference: Option<&str>) -> Result<&'a Descriptor> {
+fn by_name<'a>(index: &'a Index, reference: Option<&str>) -> Result<&'a Descriptor> {
     let images = images_of(index);
     let all = || listed(images.iter().map(|image| shown(image)));
     let mut found: Vec<&Descriptor> = Vec::new();
     for &image in &images {
         let is_named = reference.is_none_or(|name| names_of(image).any(|other| other == name));
-        if is_named && found.iter().all(|other| other.digest() != image.digest()) {
+        if is_named && found.iter().all(|other| other.digest != image.digest) {
             found.push(image);
         }
     }
@@ -474,9 +465,10 @@ fn by_platform<'a>(images: &[&'a Descriptor]) -> Result<&'a Descriptor> {
         other => other,
     };
     let is_ours = |image: &&&Descriptor| {
-        image.platform().as_ref().is_some_and(|platform| {
-            *platform.os() == Os::Linux && platform.architecture().to_string() == machine
-        })
+        image
+            .platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "linux" && platform.architecture == machine)
     };
     images.iter().find(is_ours).copied().ok_or_else(|| {
         let others = images.iter().map(|image| platform_of(image));
@@ -490,11 +482,11 @@ fn by_platform<'a>(images: &[&'a Descriptor]) -> Result<&'a Descriptor> {
 
 /// The platform of an image as a message has it.
 fn platform_of(image: &Descriptor) -> String {
-    let Some(platform) = image.platform() else {
-        return format!("no platform ({})", image.digest());
+    let Some(platform) = &image.platform else {
+        return format!("no platform ({})", image.digest);
     };
-    let text = format!("{}/{}", platform.os(), platform.architecture());
-    let text = match platform.variant() {
+    let text = format!("{}/{}", platform.os, platform.architecture);
+    let text = match &platform.variant {
         Some(variant) => format!("{text}/{variant}"),
         None => text,
     };
