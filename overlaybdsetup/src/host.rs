@@ -2,11 +2,11 @@
 
 //! The kernel of this machine, for the executor: device-mapper, and loop devices over the files of an image.
 
-use crate::content::Payload;
 use crate::error::{Error, Result, Status};
 use crate::executor::{Found, Kernel, Number, TableLine};
 use crate::image::Image;
 use crate::mapper::Mapper;
+use crate::payload::Payload;
 use crate::plan::{Backing, Device, Loop};
 use crate::store::Store;
 use loop_device::{LoopControl, LoopDevice, Settings};

@@ -3,14 +3,14 @@
 //! The layers of an image, opened and checked together, and what is known of the image by that. Merging the
 //! layers is for the kernel.
 
-use crate::content::{in_pieces, Codec};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, LayerFile};
+use crate::parallel::in_parallel;
+use crate::payload::in_pieces;
+use crate::zfile::Codec;
 use overlaybd_format::lsmt::{virtual_size, AREA_LEN, MAX_LAYERS};
+use overlaybd_format::units::Bytes;
 use sha2::{Digest, Sha256};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
-use std::thread;
 
 /// How many bytes at either end of a layer's data go into the fingerprint of an image.
 const SAMPLE: u64 = 64 << 10;
@@ -30,22 +30,13 @@ impl Image {
     /// What is wrong with the lowest layer that has something wrong, with its number and file; too many layers,
     /// or none; layers none of which says how large the image is.
     pub fn open(files: &[LayerFile]) -> Result<Self> {
-        if files.is_empty() || files.len() > MAX_LAYERS {
-            return Err(Error::refused(format!(
-                "an image has 1 to {MAX_LAYERS} layers, not {}",
-                files.len()
-            )));
-        }
+        check_count(files.len())?;
         let layers = open_layers(files)?;
-        let size = virtual_size(layers.iter().map(|layer| layer.lsmt().virtual_size())).get();
-        if size == 0 {
-            return Err(Error::refused(
-                "no layer says how large the image is: the virtual size is 0 in all of them",
-            ));
-        }
+        let size = virtual_size(layers.iter().map(|layer| layer.lsmt().virtual_size()));
+        check_size(size)?;
         Ok(Self {
             layers,
-            virtual_size: size,
+            virtual_size: size.get(),
         })
     }
 
@@ -111,37 +102,31 @@ fn add_layer(layer: &Layer, hash: &mut Sha256) -> Result<()> {
 
 /// Opens files on all processors.
 fn open_layers(files: &[LayerFile]) -> Result<Vec<Layer>> {
-    let next = AtomicUsize::new(0);
-    let opened = Mutex::new(Vec::with_capacity(files.len()));
-    let work = || {
-        while let Some((number, file)) = {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            files.get(number).map(|file| (number, file))
-        } {
-            let layer = Layer::open(file);
-            opened
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push((number, layer));
-        }
-    };
-    let workers = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(files.len());
-    thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut opened = opened
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    opened.sort_by_key(|(number, _)| *number);
-    opened
+    in_parallel(files.len(), |number| Layer::open(&files[number]))
         .into_iter()
+        .enumerate()
         .map(|(number, layer)| layer.map_err(|error| error.within(place(number, files.len()))))
         .collect()
+}
+
+/// Refuses a number of layers that no image has.
+pub(crate) fn check_count(layers: usize) -> Result<()> {
+    if (1..=MAX_LAYERS).contains(&layers) {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "an image has 1 to {MAX_LAYERS} layers, not {layers}"
+    )))
+}
+
+/// Refuses the size of an image of which no layer says how large it is.
+pub(crate) fn check_size(size: Bytes) -> Result<()> {
+    if size.get() > 0 {
+        return Ok(());
+    }
+    Err(Error::refused(
+        "no layer says how large the image is: the virtual size is 0 in all of them",
+    ))
 }
 
 /// A layer as errors name it: the lowest is number 1.
@@ -158,23 +143,8 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::Files;
     use overlaybd_image::{LayerWriter, Wrapper, ZfileWriter};
-    use std::fs;
-    use std::path::PathBuf;
-
-    struct Files(tempfile::TempDir);
-
-    impl Files {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn write(&self, name: &str, bytes: &[u8]) -> LayerFile {
-            let path: PathBuf = self.0.path().join(name);
-            fs::write(&path, bytes).unwrap();
-            LayerFile::new(path)
-        }
-    }
 
     fn base(byte: u8) -> Vec<u8> {
         LayerWriter::new(1 << 20).data(0, &[byte; 8192]).write()
@@ -185,9 +155,9 @@ mod tests {
         let files = Files::new();
         let zfile = ZfileWriter::new().write(&base(1));
         let image = Image::open(&[
-            files.write("0", &zfile),
-            files.write("1", &Wrapper::Pax.wrap(&zfile)),
-            files.write("2", &LayerWriter::new(0).write()),
+            files.layer("0", &zfile),
+            files.layer("1", &Wrapper::Pax.wrap(&zfile)),
+            files.layer("2", &LayerWriter::new(0).write()),
         ])
         .unwrap();
         assert_eq!(image.virtual_size(), 1 << 20);
@@ -200,9 +170,9 @@ mod tests {
         let mut cut = base(2);
         cut.truncate(5000);
         let error = Image::open(&[
-            files.write("good", &base(1)),
-            files.write("cut", &cut),
-            files.write("none", b"nothing"),
+            files.layer("good", &base(1)),
+            files.layer("cut", &cut),
+            files.layer("none", b"nothing"),
         ])
         .unwrap_err()
         .to_string();
@@ -213,7 +183,7 @@ mod tests {
     #[test]
     fn an_image_without_a_size_is_refused() {
         let files = Files::new();
-        let error = Image::open(&[files.write("0", &LayerWriter::new(0).write())]).unwrap_err();
+        let error = Image::open(&[files.layer("0", &LayerWriter::new(0).write())]).unwrap_err();
         assert!(error.to_string().contains("virtual size is 0"), "{error}");
         assert!(Image::open(&[]).is_err());
     }
@@ -227,13 +197,13 @@ mod tests {
                 .fingerprint()
                 .unwrap()
         };
-        let first = print(&files.write("a", &base(1)));
-        assert_eq!(first, print(&files.write("b", &base(1))));
+        let first = print(&files.layer("a", &base(1)));
+        assert_eq!(first, print(&files.layer("b", &base(1))));
         assert_eq!(
             first,
-            print(&files.write("tar", &Wrapper::Ustar.wrap(&base(1))))
+            print(&files.layer("tar", &Wrapper::Ustar.wrap(&base(1))))
         );
-        assert_ne!(first, print(&files.write("c", &base(2))));
+        assert_ne!(first, print(&files.layer("c", &base(2))));
         assert_eq!(first.len(), 64);
     }
 }

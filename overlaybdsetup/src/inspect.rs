@@ -4,9 +4,10 @@
 //! its header and trailer as they stand, and whether it is a layer, is none, or is one with
 //! something wrong. It reads those two and the index, and no data.
 
-use crate::content::{Codec, Content};
+use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::layer::load;
+use crate::zfile::Codec;
 use overlaybd_format::lsmt::{self, trailer_offset, AreaFields, Segment, AREA_LEN};
 use overlaybd_format::units::Bytes;
 
@@ -91,4 +92,9 @@ fn why_none(header: &Area, trailer: &Area, len: Bytes) -> String {
         _ => trailer_offset(len).err(),
     };
     error.map_or_else(String::new, |error| error.to_string())
+}
+
+/// What refuses a file that is no ZFile and whose bytes are no layer, for this reason.
+pub(crate) fn neither(why: &str) -> Error {
+    Error::refused(format!("it is neither a ZFile nor a layer: {why}"))
 }

@@ -3,8 +3,10 @@
 //! One layer of an image: its file, opened, and all checked that the kernel checks when a table is loaded, with
 //! the same source. What lies in its blocks is not read here, that is for `verify`.
 
-use crate::content::{in_pieces, Codec, Content, Payload};
+use crate::content::Content;
 use crate::error::{Error, Result, Status};
+use crate::payload::{in_pieces, Payload};
+use crate::zfile::Codec;
 use overlaybd_format::lsmt::{self, trailer_offset, IndexLoader, Segment};
 use overlaybd_format::units::Bytes;
 use std::path::PathBuf;
@@ -37,13 +39,23 @@ impl LayerFile {
     /// As [`Payload::open`], and another length.
     pub fn open(&self) -> Result<Payload> {
         let payload = Payload::open(&self.path)?;
+        self.check_len(&payload)
+            .map_err(|error| error.within(self.path.display()))?;
+        Ok(payload)
+    }
+
+    /// Compares the length of the file, which is open, with what the source says.
+    ///
+    /// # Errors
+    ///
+    /// Another length, without the file's name.
+    pub(crate) fn check_len(&self, payload: &Payload) -> Result<()> {
         match self.size {
             Some(size) if size != payload.file_len() => Err(Error::refused(format!(
-                "{}: it has {} bytes, should have {size}: not downloaded to its end, or another file",
-                self.path.display(),
+                "it has {} bytes, should have {size}: not downloaded to its end, or another file",
                 payload.file_len()
             ))),
-            _ => Ok(payload),
+            _ => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@
 //!  |
 //! source     which files are the layers     config, oci
 //!  |
-//! image      layers, opened and checked     layer, content, tar
+//! image      layers, opened and checked     layer, content: zfile, payload, tar
 //!  |
 //! plan       which devices that takes: a pure function
 //!  |
@@ -16,8 +16,11 @@
 //! mounts     and mounts the file system     filesystem
 //! ```
 //!
-//! [`open`], [`close`], [`status`], [`table`], [`dump`] and [`verify`] are the commands. What there is, is always
-//! asked of the kernel: [`run_folder`] holds a lock and where devices were mounted, and nothing else.
+//! [`open`], [`close`], [`status`], [`table`], [`dump`] and [`verify`] are the commands. What there is, is
+//! always asked of the kernel: [`run_folder`] holds a lock and where devices were mounted, and nothing else.
+//!
+//! [`dump`] and [`verify`] say more of a layer than `image` does, which opens it or refuses it: both ask
+//! `inspect`. What is printed goes through `output`, and what all processors do through `parallel`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -30,6 +33,8 @@ pub mod dump;
 pub mod error;
 pub mod executor;
 pub mod filesystem;
+#[cfg(test)]
+mod fixture;
 pub mod host;
 pub mod image;
 mod inspect;
@@ -39,6 +44,9 @@ pub mod module;
 pub mod mounts;
 pub mod oci;
 pub mod open;
+mod output;
+mod parallel;
+pub mod payload;
 pub mod plan;
 pub mod run_folder;
 pub mod signals;
@@ -48,3 +56,4 @@ pub mod store;
 pub mod table;
 pub mod tar;
 pub mod verify;
+pub mod zfile;

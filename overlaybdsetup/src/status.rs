@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Status};
 use crate::executor::{Number, TableLine};
 use crate::mapper::{Info, Mapper};
 use crate::mounts::of_device;
+use crate::output::{json, print};
 use crate::plan::{check_name, node, Kind};
 use overlaybd_format::units::SECTOR_SIZE;
 use serde::Serialize;
@@ -161,12 +162,14 @@ pub fn run_status(arguments: &cli::Status, out: &mut dyn Write) -> Result<()> {
         }
         None => all(&mapper)?,
     };
-    let text = match (&arguments.name, arguments.json) {
-        (Some(_), true) => json(&reports.first())?,
-        (None, true) => json(&reports)?,
-        (_, false) => reports.iter().map(Report::text).collect(),
-    };
-    print(out, &text)
+    print(out, |out| match (&arguments.name, arguments.json) {
+        (Some(_), true) => json(out, &reports.first()),
+        (None, true) => json(out, &reports),
+        (_, false) => {
+            let text: String = reports.iter().map(Report::text).collect();
+            out.write_all(text.as_bytes())
+        }
+    })
 }
 
 /// `list`.
@@ -176,32 +179,16 @@ pub fn run_status(arguments: &cli::Status, out: &mut dyn Write) -> Result<()> {
 /// If the kernel cannot be asked; what `out` returns.
 pub fn run_list(arguments: &cli::List, out: &mut dyn Write) -> Result<()> {
     let reports = all(&Mapper::open()?)?;
-    if arguments.json {
-        return print(out, &json(&reports)?);
-    }
-    let mut text = String::new();
-    for report in &reports {
-        let _ = writeln!(
-            text,
-            "{}\t{}\t{}\t{}",
-            report.name,
-            report.kind,
-            report.size,
-            report.layers.len()
-        );
-    }
-    print(out, &text)
-}
-
-fn print(out: &mut dyn Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes())
-        .map_err(|error| Error::io("cannot print", &error))
-}
-
-fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Error::refused(error.to_string()))
+    print(out, |out| {
+        if arguments.json {
+            return json(out, &reports);
+        }
+        for report in &reports {
+            let (name, layers) = (&report.name, report.layers.len());
+            writeln!(out, "{name}\t{}\t{}\t{layers}", report.kind, report.size)?;
+        }
+        Ok(())
+    })
 }
 
 fn is_named(info: &Info) -> bool {

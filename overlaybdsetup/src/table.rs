@@ -4,9 +4,10 @@
 //! do it by hand. It makes nothing.
 
 use crate::cli;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::Image;
 use crate::mounts::quoted;
+use crate::output::print;
 use crate::plan::{check_name, node, plan, Backing, Device, ImageShape, Loop, On, Wish};
 use crate::source;
 use overlaybd_format::units::SECTOR_SIZE;
@@ -28,8 +29,7 @@ pub fn run(arguments: &cli::Table, out: &mut dyn Write) -> Result<()> {
         store: None,
     };
     let script = script(&image, &plan(&image, &wish));
-    out.write_all(script.as_bytes())
-        .map_err(|error| Error::io("cannot print", &error))
+    print(out, |out| out.write_all(script.as_bytes()))
 }
 
 /// The script that makes the devices of a plan, and takes them down again as comments.

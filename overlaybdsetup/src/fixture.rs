@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of several modules need: files in a folder of their own, and bytes for them.
+
+use crate::layer::LayerFile;
+use std::fs;
+use std::path::PathBuf;
+
+/// A folder that is removed after the test.
+pub(crate) struct Files(tempfile::TempDir);
+
+impl Files {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// The path of a file in it, which need not be there.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, and returns its path.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Writes a file, and returns it as a source names it.
+    pub(crate) fn layer(&self, name: &str, bytes: &[u8]) -> LayerFile {
+        LayerFile::new(self.write(name, bytes))
+    }
+}
+
+/// What cannot be compressed, so that blocks have about the length of their content.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_le_bytes()[7]
+    };
+    (0..len).map(|_| next()).collect()
+}

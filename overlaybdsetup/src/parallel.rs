@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work on all processors, on threads that end before the call does.
+//!
+//! It keeps no threads and no queue, and never stops early.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Calls `work` on all processors, at most `most` times, each time on a thread of its own.
+pub(crate) fn in_parallel_workers(most: usize, work: impl Fn() + Sync) {
+    let workers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(most);
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(&work);
+        }
+        work();
+    });
+}
+
+/// What `make` makes of each number below `count`, in order.
+pub(crate) fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let made = Mutex::new(Vec::with_capacity(count));
+    in_parallel_workers(count, || loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= count {
+            break;
+        }
+        let one = make(number);
+        lock(&made).push((number, one));
+    });
+    let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    made.sort_by_key(|(number, _)| *number);
+    made.into_iter().map(|(_, one)| one).collect()
+}
+
+/// Nothing is left half done under these locks.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_keep_the_order() {
+        let made = in_parallel(1000, |number| number * 2);
+        assert_eq!(made, (0..1000).map(|number| number * 2).collect::<Vec<_>>());
+        assert!(in_parallel(0, |number| number).is_empty());
+    }
+}
