@@ -322,14 +322,14 @@ impl Report {
 impl Counters {
     fn errors(&self) -> String {
         format!(
-            "{} of reading, {} of checksums, {} of decompression",
+            "{} read, {} checksum, {} decompression",
             self.read_errors, self.crc_errors, self.decompress_errors
         )
     }
 
     fn reads(&self) -> String {
         format!(
-            "{} blocks decompressed, {} reads from memory",
+            "{} blocks decompressed, {} cache hits",
             self.blocks_decompressed, self.cache_hits
         )
     }
@@ -390,7 +390,7 @@ impl LayerReport {
             Some(algorithm) => {
                 let _ = write!(
                     text,
-                    ", {algorithm} {}{}: {}; {}",
+                    ", {algorithm} {}{}: {}; errors: {}",
                     self.block_size,
                     if self.verify { ", checksums" } else { "" },
                     self.counters.reads(),

@@ -42,7 +42,7 @@ overlaybdsetup status image >"$CASE_TMP/status"
 expect_ok grep -q "layer 2:.*fs1_lz4_4k_tar.tar at 1536, lz4 4096, checksums" "$CASE_TMP/status"
 expect_ok grep -q "layer 4:.*fs3_raw.lsmt, not compressed" "$CASE_TMP/status"
 expect_eq "devices for the ends of files" "$(dmsetup ls | grep -c '^overlaybd-file-')" 1
-expect_ok grep -q "errors: *0 of reading, 0 of checksums, 0 of decompression" "$CASE_TMP/status"
+expect_ok grep -q "errors: *0 read, 0 checksum, 0 decompression" "$CASE_TMP/status"
 expect_ok grep -q "/dev/mapper/image is not in use" "$CASE_TMP/status"
 refuses 5 "there is a device image already" open image "$@"
 close_image image
