@@ -26,7 +26,9 @@ nothing_left "close of a mount"
 # In use in the mount.
 # shellcheck disable=SC2086
 open_image image $layers --mount "$mnt"
-sleep 1000 9<"$(find "$mnt" -type f | head -n 1)" &
+find "$mnt" -type f >"$CASE_TMP/files"
+read -r file <"$CASE_TMP/files"
+sleep 1000 9<"$file" &
 user=$!
 refuses 5 "cannot unmount $mnt: Device or resource busy" close image
 kill $user
