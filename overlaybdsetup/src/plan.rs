@@ -134,7 +134,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// How the payload of a layer is to be read.
+/// How the payload of a layer is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// As it is.
@@ -161,7 +161,7 @@ pub struct LayerShape {
     pub len: u64,
     /// The length of the file in bytes.
     pub file_len: u64,
-    /// How the payload is to be read.
+    /// How the payload is read.
     pub form: Form,
 }
 
@@ -331,7 +331,7 @@ pub enum On {
 pub enum Target {
     /// Sectors of another device, from its first one on.
     Linear(On),
-    /// The content of the ZFile of so many bytes.
+    /// The content of a ZFile, with its length in bytes.
     Zfile(On, u64),
     /// Layers, lowest first, each with its length in bytes.
     Lsmt(Vec<(On, u64)>),

@@ -27,7 +27,8 @@ open_image two $all
 expect_eq "layers of both" "$(devices layer)" 4
 expect_eq "users of the base" "$(value_of users status two | head -n 1)" 0
 overlaybdsetup status two --json >"$CASE_TMP/json"
-expect_eq "users of its layers" "$(sed -n 's/^ *"users": \([0-9]*\),$/\1/p' "$CASE_TMP/json" | tr '\n' ' ')" "0 2 2 1 1 "
+users=$(sed -n 's/^ *"users": \([0-9]*\),$/\1/p' "$CASE_TMP/json" | tr '\n' ' ')
+expect_eq "users of its layers" "$users" "0 2 2 1 1 "
 holds /dev/mapper/two "$all_want" "$CASE_TMP/all"
 close_image one
 expect_eq "layers without one" "$(devices layer)" 4
@@ -45,7 +46,8 @@ expect_eq "layers with one that shares nothing" "$(devices layer)" 4
 # shellcheck disable=SC2086
 open_image buffered $layers --buffered
 expect_eq "layers with another mode" "$(devices layer)" 6
-expect_eq "modes" "$(overlaybdsetup status --json | sed -n 's/^ *"direct_io": \(.*\),$/\1/p' | sort | uniq -c | tr -s ' \n' ' ')" \
+overlaybdsetup status --json >"$CASE_TMP/json"
+expect_eq "modes" "$(sed -n 's/^ *"direct_io": \(.*\),$/\1/p' "$CASE_TMP/json" | sort | uniq -c | tr -s ' \n' ' ')" \
 	" 2 false 4 true "
 close_image alone
 close_image one
