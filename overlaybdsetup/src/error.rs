@@ -89,6 +89,12 @@ impl Error {
         }
     }
 
+    /// The same error with another exit status.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
     /// The exit status that goes with it.
     #[must_use]
     pub const fn status(&self) -> Status {

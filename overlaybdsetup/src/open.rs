@@ -57,13 +57,20 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
         store: store.as_ref(),
         folder: folder.as_deref(),
     };
-    let done = opening.devices(arguments, &mut Guard::new(signals));
+    let done = opening.devices(arguments, &mut Guard::new(signals.clone()));
     if done.is_err() {
         if let Some(store) = &store {
             store.discard();
         }
     }
-    done.map(|()| node(&arguments.name))
+    match done {
+        Ok(()) => Ok(node(&arguments.name)),
+        // A system call that a signal has ended says so in its own words.
+        Err(error) => Err(match signals.check() {
+            Ok(()) => error,
+            Err(signal) => error.with_status(signal.status()),
+        }),
+    }
 }
 
 /// An image about to be opened, with all that was checked before.
