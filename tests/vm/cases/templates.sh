@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Devices that can be written, from one image as a template: 200 at once (50 on the debugging kernel) on one set of layer devices, each written and
-# read back, closed in any order; what was written is there when a store is opened again, and the image never
-# changes. A store that runs full fails writes to its own device alone, status says so, and it can be
-# given more room.
+# Devices that can be written, from one image as a template: 200 at once (50 on the debugging kernel) on one set of
+# layer devices, each written and read back, closed in any order; what was written is there when a store is opened
+# again, and the image never changes. A store that runs full fails writes to its own device alone, status says so, and
+# it can be given more room.
 #
 # timeout: 600
 . /overlaybd/tests/vm/lib.sh
