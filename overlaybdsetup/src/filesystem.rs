@@ -19,6 +19,8 @@ pub struct Filesystem {
     pub name: &'static str,
     /// The options with which it is mounted from a device that cannot be written.
     pub read_only_options: &'static str,
+    /// The options with which it is mounted from one that can be written.
+    pub writable_options: &'static str,
 }
 
 impl Filesystem {
@@ -61,6 +63,8 @@ fn detect(start: &[u8]) -> Option<Filesystem> {
         Some(Filesystem {
             name,
             read_only_options,
+            // Other devices of the same image have the same uuid.
+            writable_options: if name == "xfs" { "nouuid" } else { "" },
         })
     };
     if at(1080, &[0x53, 0xef]) {
@@ -76,7 +80,7 @@ fn detect(start: &[u8]) -> Option<Filesystem> {
         return known("squashfs", "");
     }
     if at(0, b"XFSB") {
-        // The log cannot be replayed, and other devices of the same image have the same uuid.
+        // The log cannot be replayed on a device that cannot be written; for the uuid see above.
         return known("xfs", "norecovery,nouuid");
     }
     if at(65536 + 64, b"_BHRfS_M") {

@@ -39,7 +39,7 @@ pub fn mount_device(device: &Path, folder: &Path, read_only: bool) -> Result<()>
     let (flags, options) = if read_only {
         (MountFlags::RDONLY, found.read_only_options)
     } else {
-        (MountFlags::empty(), "")
+        (MountFlags::empty(), found.writable_options)
     };
     let options = CString::new(options).unwrap_or_default();
     mount(device, folder, found.name, flags, options.as_c_str()).map_err(|errno| {
