@@ -11,7 +11,7 @@ use crate::plan::{check_name, Kind};
 use crate::run_folder::{record_of, RunFolder};
 use crate::signals::Signals;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -51,12 +51,13 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
             ),
         ));
     }
-    if let Some(record) = record_of(name)? {
-        unmount(&info, &record.mount, arguments.deferred)?;
+    let mount = mount_of(name, &info)?;
+    // Before anything is taken down: the mount has the device open, and nobody else may.
+    if !arguments.deferred && !is_free(&mapper, &info, mount.as_deref())? {
+        return Err(Error::new(Status::Busy, in_use(&info, mount.as_deref())?));
     }
-    let info = mapper.info(name)?.unwrap_or(info);
-    if !arguments.deferred && !is_free(&mapper, &info)? {
-        return Err(Error::new(Status::Busy, in_use(&info)?));
+    if let Some(folder) = &mount {
+        unmount_folder(folder, arguments.deferred)?;
     }
     // Asked before it is gone.
     let below = if arguments.deferred {
@@ -77,15 +78,17 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     Ok(())
 }
 
-/// Whether nobody has a device open. Where udev runs, it looks into a device that was written once its writer has
-/// closed it: a user that cannot be seen is given a moment.
-fn is_free(mapper: &Mapper, info: &Info) -> Result<bool> {
+/// Whether nobody has a device open but the mount that `open` made. Where udev runs, it looks into a device that
+/// was written once its writer has closed it: a user that cannot be seen is given a moment.
+fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>) -> Result<bool> {
+    let own = u32::from(mount.is_some());
     for _ in 0..PATIENCE {
+        let others = other_mounts(info, mount)?;
         match mapper.info(&info.name)? {
-            Some(now) if now.users > 0 => {}
+            Some(now) if now.users > own || !others.is_empty() => {}
             _ => return Ok(true),
         }
-        if !udev_runs() || !of_device(info.number)?.is_empty() || !holders(info).is_empty() {
+        if !udev_runs() || !others.is_empty() || !holders(info).is_empty() {
             return Ok(false);
         }
         sleep(PAUSE);
@@ -93,17 +96,23 @@ fn is_free(mapper: &Mapper, info: &Info) -> Result<bool> {
     Ok(false)
 }
 
-/// Takes down the mount that `open` made, if it is still there.
-fn unmount(info: &Info, folder: &Path, lazily: bool) -> Result<()> {
-    if of_device(info.number)?.iter().any(|there| there == folder) {
-        unmount_folder(folder, lazily)?;
-    }
-    Ok(())
+/// The mount that `open` made, if it is still there.
+fn mount_of(name: &str, info: &Info) -> Result<Option<PathBuf>> {
+    let folder = record_of(name)?.map(|record| record.mount);
+    let there = of_device(info.number)?;
+    Ok(folder.filter(|folder| there.contains(folder)))
+}
+
+/// Where else a device is mounted.
+fn other_mounts(info: &Info, mount: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut folders = of_device(info.number)?;
+    folders.retain(|folder| Some(folder.as_path()) != mount);
+    Ok(folders)
 }
 
 /// Why a device cannot be removed, as far as can be seen.
-fn in_use(info: &Info) -> Result<String> {
-    let mounts: Vec<String> = of_device(info.number)?
+fn in_use(info: &Info, mount: Option<&Path>) -> Result<String> {
+    let mounts: Vec<String> = other_mounts(info, mount)?
         .iter()
         .map(|folder| folder.display().to_string())
         .collect();

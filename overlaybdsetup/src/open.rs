@@ -123,7 +123,8 @@ impl Opening<'_> {
             return Err(made.undo(host, error));
         }
         if let Err(error) = watch.step("the device mounted") {
-            return Err(match unmount_folder(folder, false) {
+            // udev or a shell may be looking into it.
+            return Err(match unmount_folder(folder, true) {
                 Ok(()) => made.undo(host, error),
                 Err(still) => still,
             });

@@ -325,7 +325,7 @@ run_container() {
 	 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]}}
 	JSON
 	# crun looks for it, also when it is to leave groups alone.
-	mountpoint -q /sys/fs/cgroup || mount_cgroups
+	grep -q ' /sys/fs/cgroup ' /proc/mounts || mount_cgroups
 	mount -t overlay -o "lowerdir=$rc_dir,upperdir=$rc_bundle/upper,workdir=$rc_bundle/work" overlay "$rc_bundle/rootfs"
 	rc_status=0
 	crun --root "$CASE_TMP/crun" --cgroup-manager disabled run --bundle "$rc_bundle" "$CASE.$rc_n" || rc_status=$?
