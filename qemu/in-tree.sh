@@ -15,8 +15,8 @@ in_tree_dir() {
 
 # What a kernel takes of this folder: no Cargo files, and nothing that a build has left here.
 in_tree_files() {
-	(cd "$here/.." && find Kbuild Kconfig src format/src vendor/lz4_flex ! -name '*_generated.rs' \
-		\( -name '*.rs' -o -name '*.[ch]' -o -name Kbuild -o -name Kconfig -o -name LICENSE \)) | LC_ALL=C sort
+	(cd "$here/.." && find Kbuild Kbuild.crates Kconfig src format/src vendor/lz4_flex ! -name '*_generated.rs' \
+		\( -name '*.rs' -o -name '*.[ch]' -o -name 'Kbuild*' -o -name Kconfig -o -name LICENSE \)) | LC_ALL=C sort
 }
 
 # Another state of these files, or of how they are wired, has another key.
