@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Makes the images that are measured, of real files of this machine, and keeps them.
+"""Creates the images to measure from real files of the host, and keeps them.
 
-The files are chosen by size and name alone, so a run on the same machine takes the same ones. All
-OverlayBD images are made by the project's own writers (mkimage), the others by the tools of their
-file systems. Nothing here is timed.
+The files are chosen by size and name alone, so each run on a host chooses the same ones. mkimage,
+which is the project's own writer, writes all OverlayBD images; the tools of the file systems write
+the others. Nothing here is timed.
 """
 
-import functools
 import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
+
+from runner.host import Failure, output_or_fail, programs, say
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 MIB = 1 << 20
 
-# Where the files come from: programs, libraries, and what they bring along.
+# The folders of the files: programs, libraries and their data.
 SOURCES = ("/usr/bin", "/usr/lib", "/usr/share")
 
-# Which images a group needs.
+# The images that a group needs.
 GROUPS = {
     "zfile": ("lz4-4k", "ext4", "verity"),
     "verify": ("lz4-4k", "lz4-4k-crc"),
@@ -31,46 +31,42 @@ GROUPS = {
     "decompress": ("sample-lz4-4k", "sample-lz4-16k", "sample-lz4-64k"),
     "lsmt": ("segments.0", "segments.1"),
     "create": ("million", "million-old", "lz4-4k", "lz4-16k", "lz4-64k", "zstd-64k"),
-    "stack": ("list", "list-large", "ext4", "layer3.0", "layer3.1", "layer3.2", "layer1.0", "erofs-4k", "erofs-64k",
-              "squashfs-4k", "squashfs-128k"),
+    "stack": (
+        "list",
+        "list-large",
+        "ext4",
+        "layer3.0",
+        "layer3.1",
+        "layer3.2",
+        "layer1.0",
+        "erofs-4k",
+        "erofs-64k",
+        "squashfs-4k",
+        "squashfs-128k",
+    ),
 }
 
 
-class Failure(Exception):
-    """An image could not be made."""
-
-
 def needed(groups):
-    """The images of these groups; the uncompressed one also says how long the others' content is."""
-    return list(dict.fromkeys(["ext4"] + [image for group in groups for image in GROUPS.get(group, ())]))
-
-
-@functools.cache
-def programs():
-    """The folder of the set of programs `bench` of qemu/packages."""
-    found = subprocess.run([TOP / "qemu/packages", "--print-dir", "bench"], stdout=subprocess.PIPE, text=True,
-                           check=False)
-    if found.returncode:
-        raise Failure("the programs to measure with are not there: run `qemu/packages bench`")
-    return Path(found.stdout.strip())
+    """The images of these groups, and ext4, whose length is that of the others' content."""
+    return list(
+        dict.fromkeys(["ext4"] + [image for group in groups for image in GROUPS.get(group, ())])
+    )
 
 
 def search_path():
-    """PATH with these programs alone: the images must be the same whatever the machine has."""
-    return f"{programs()}/usr/sbin:{programs()}/usr/bin"
+    """PATH with the programs of the set `bench` alone: the images are the same on every host."""
+    root = programs("bench")
+    return f"{root}/usr/sbin:{root}/usr/bin"
 
 
-def run(*command, quiet=True):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE if quiet else None,
-                          stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "PATH": search_path()})
-    if done.returncode:
-        raise Failure(f"{command[0]}: {done.stderr.strip() or 'failed'}")
-    return (done.stdout or "").strip()
+def run(*command):
+    return output_or_fail(*command, env={**os.environ, "PATH": search_path()})
 
 
 def choose(want):
-    """Regular files of about `want` bytes in all: of those in SOURCES, ordered by size and name, every
-    n-th, so that large and small ones are among them as they are on the machine."""
+    """Regular files of about `want` bytes in all: every n-th file of SOURCES, ordered by size and
+    name. So they have the same distribution of sizes as on the host."""
     found = []
     for source in SOURCES:
         for folder, folders, names in os.walk(source):
@@ -81,13 +77,13 @@ def choose(want):
                     stat = os.lstat(path)
                 except OSError:
                     continue
-                # Regular files (not links to them) that anyone may read.
+                # Regular files, not links, that all users may read.
                 if stat.st_mode & 0o170004 == 0o100004 and 0 < stat.st_size <= want // 8:
                     found.append((stat.st_size, path))
     found.sort()
     total = sum(size for size, _ in found)
     step = max(1, total // want)
-    chosen = found[step - 1::step]
+    chosen = found[step - 1 :: step]
     return [path for _, path in chosen]
 
 
@@ -100,32 +96,35 @@ def copy_files(folder, want):
         shutil.copyfile(path, target)
         total += target.stat().st_size
     if total < want * 3 // 4:
-        raise Failure(f"{', '.join(SOURCES)} hold too few files: {total // MIB} MiB of {want // MIB} were found")
+        raise Failure(
+            f"{', '.join(SOURCES)} hold too few files: "
+            f"{total // MIB} MiB of {want // MIB} were found"
+        )
     return total
 
 
 def pad(path):
-    """Ramdisks are written in whole pages."""
+    """Pads an image to whole pages, in which ramdisks are written. Returns the length before."""
     size = os.path.getsize(path)
     os.truncate(path, -(-size // 4096) * 4096)
     return size
 
 
 class Maker:
-    """One folder of images; what is there already is taken as it is."""
+    """A folder of images. An image that is there already is used as it is."""
 
-    def __init__(self, folder, mkimage, blkcheck, quick, say):
-        self.folder, self.mkimage, self.blkcheck, self.quick, self.say = folder, mkimage, blkcheck, quick, say
+    def __init__(self, folder, mkimage, blkcheck, quick):
+        self.folder, self.mkimage, self.blkcheck, self.quick = folder, mkimage, blkcheck, quick
         self.files_bytes = (96 if quick else 640) * MIB
 
     def path(self, name):
         return self.folder / name
 
     def get(self, name):
-        """The facts of an image: where it is, its length, what it holds."""
+        """The facts of an image: its path, its length, the length of its content."""
         facts = self.folder / f"{name}.json"
         if not facts.exists():
-            self.say(f"making {name}")
+            say(f"making {name}")
             made = self.make(name)
             made["path"] = str(self.path(made.get("file", name)).resolve())
             facts.write_text(json.dumps(made))
@@ -133,15 +132,25 @@ class Maker:
 
     def make(self, name):
         kind = re.split(r"[-.]", name)[0]
-        return {"files": self.files, "ext4": self.ext4, "verity": self.verity, "segments": self.segments,
-                "layer1": self.layer, "layer3": self.layer, "million": self.million, "sample": self.sample, "erofs": self.erofs,
-                "squashfs": self.squashfs, "list": self.file_list}.get(kind, self.zfile)(name)
+        return {
+            "files": self.files,
+            "ext4": self.ext4,
+            "verity": self.verity,
+            "segments": self.segments,
+            "layer1": self.layer,
+            "layer3": self.layer,
+            "million": self.million,
+            "sample": self.sample,
+            "erofs": self.erofs,
+            "squashfs": self.squashfs,
+            "list": self.file_list,
+        }.get(kind, self.zfile)(name)
 
     def files(self, _):
         return {"bytes": copy_files(self.path("files"), self.files_bytes)}
 
     def file_list(self, name):
-        """The paths of the files, in order, relative to where they are; list-large: of 1 MiB or more."""
+        """The sorted paths of the files in their folder; list-large: those of 1 MiB or more."""
         self.get("files")
         folder = self.path("files")
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -154,13 +163,36 @@ class Maker:
         self.get("files")
         path = self.path("ext4")
         path.unlink(missing_ok=True)
-        # A read-only image needs no journal and no room to grow; the seeds make it the same each time.
-        used, files = (int(run("du", "-s", *what, self.path("files")).split()[0])
-                       for what in (("-B", "4096"), ("--inodes",)))
-        run("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-N", files + 64,
-            "-O", "^has_journal,^resize_inode", "-U", "6f766c79-6264-4e00-8000-000000000001",
-            "-E", "root_owner=0:0,hash_seed=6f766c79-6264-4e00-8000-000000000002",
-            "-d", self.path("files"), path, f"{(used + files // 8 + 2048) * 4}k")
+        # A read-only image needs no journal and no room to grow. The fixed seeds make it
+        # reproducible.
+        used, files = (
+            int(run("du", "-s", *what, self.path("files")).split()[0])
+            for what in (("-B", "4096"), ("--inodes",))
+        )
+        run(
+            "mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-I",
+            "256",
+            "-m",
+            "0",
+            "-N",
+            files + 64,
+            "-O",
+            "^has_journal,^resize_inode",
+            "-U",
+            "6f766c79-6264-4e00-8000-000000000001",
+            "-E",
+            "root_owner=0:0,hash_seed=6f766c79-6264-4e00-8000-000000000002",
+            "-d",
+            self.path("files"),
+            path,
+            f"{(used + files // 8 + 2048) * 4}k",
+        )
         return {"bytes": path.stat().st_size}
 
     def verity(self, _):
@@ -174,8 +206,15 @@ class Maker:
         """ALGORITHM-SIZEk[-crc] of the ext4 image."""
         algorithm, size, *crc = name.split("-")
         content = self.get("ext4")
-        command = [self.mkimage, "zfile", self.path(name), "--content", content["path"], "--block-size",
-                   int(size[:-1]) * 1024]
+        command = [
+            self.mkimage,
+            "zfile",
+            self.path(name),
+            "--content",
+            content["path"],
+            "--block-size",
+            int(size[:-1]) * 1024,
+        ]
         command += ["--zstd"] if algorithm == "zstd" else []
         command += [] if crc else ["--no-verify"]
         run(*command)
@@ -185,38 +224,63 @@ class Maker:
         """The ext4 image as layers, each in a ZFile: layerCOUNT.NUMBER."""
         prefix = name.split(".")[0]
         content = self.get("ext4")
-        lines = run(self.mkimage, "split", self.path(prefix), "--content", content["path"], "--layers",
-                    prefix.removeprefix("layer"), "--no-verify").splitlines()
+        lines = run(
+            self.mkimage,
+            "split",
+            self.path(prefix),
+            "--content",
+            content["path"],
+            "--layers",
+            prefix.removeprefix("layer"),
+            "--no-verify",
+        ).splitlines()
         return self.several(prefix, [line.split()[1] for line in lines])
 
     def segments(self, _):
         count = 10_000 if self.quick else 100_000
-        *_, total = run(self.mkimage, "segments", self.path("segments"), "--segments", count, "--layers", 2).splitlines()
+        *_, total = run(
+            self.mkimage, "segments", self.path("segments"), "--segments", count, "--layers", 2
+        ).splitlines()
         return self.several("segments", [total] * 2)
 
     def several(self, prefix, contents):
-        """Facts of images that were made together; asked for one, all are there."""
-        facts = [{"bytes": pad(self.path(f"{prefix}.{n}")), "content": int(content),
-                  "path": str(self.path(f"{prefix}.{n}").resolve())} for n, content in enumerate(contents)]
+        """Writes the facts of images that one command has written; returns those of the first."""
+        facts = [
+            {
+                "bytes": pad(self.path(f"{prefix}.{n}")),
+                "content": int(content),
+                "path": str(self.path(f"{prefix}.{n}").resolve()),
+            }
+            for n, content in enumerate(contents)
+        ]
         for n, fact in enumerate(facts):
             (self.folder / f"{prefix}.{n}.json").write_text(json.dumps(fact))
         return facts[0]
 
     def million(self, name):
-        """A ZFile of a million blocks of zeros: what matters is its index, and whether that has a checksum."""
+        """A ZFile of a million blocks of zeros, whose index has a checksum or not."""
         blocks = 1_000_000
-        run(self.mkimage, "zfile", self.path(name), "--zeros", blocks * 4096, "--no-verify",
-            *(["--no-digest"] if name.endswith("-old") else []))
+        run(
+            self.mkimage,
+            "zfile",
+            self.path(name),
+            "--zeros",
+            blocks * 4096,
+            "--no-verify",
+            *(["--no-digest"] if name.endswith("-old") else []),
+        )
         return {"bytes": pad(self.path(name)), "content": blocks * 4096, "blocks": blocks}
 
     def sample(self, name):
-        """A ZFile of stretches of 64 KiB from all over the image that are not zero."""
+        """A ZFile of stretches of 64 KiB from all over the image that are not mostly zero."""
         _, algorithm, size = name.split("-")
         content = self.get("ext4")
         stretch, want = 64 << 10, (8 if self.quick else 64) * MIB
         parts = []
         with open(content["path"], "rb") as file:
-            for at in range(0, content["bytes"] - stretch, max(stretch, content["bytes"] * stretch // want)):
+            for at in range(
+                0, content["bytes"] - stretch, max(stretch, content["bytes"] * stretch // want)
+            ):
                 file.seek(at // stretch * stretch)
                 part = file.read(stretch)
                 if part.count(0) < stretch // 2:
@@ -225,45 +289,84 @@ class Maker:
         sample = self.path(f"{name}.content")
         sample.write_bytes(b"".join(parts))
         block_size = int(size[:-1]) * 1024
-        run(self.mkimage, "zfile", path, "--content", sample, "--block-size", block_size, "--no-verify",
-            *(["--zstd"] if algorithm == "zstd" else []))
+        run(
+            self.mkimage,
+            "zfile",
+            path,
+            "--content",
+            sample,
+            "--block-size",
+            block_size,
+            "--no-verify",
+            *(["--zstd"] if algorithm == "zstd" else []),
+        )
         sample.unlink()
-        # Not padded: its index is found from the end.
-        return {"bytes": path.stat().st_size, "block_size": block_size, "zstd": algorithm == "zstd",
-                "blocks": len(parts) * stretch // block_size}
+        # Not padded: the trailer, by which the index is found, must be at the end.
+        return {
+            "bytes": path.stat().st_size,
+            "block_size": block_size,
+            "zstd": algorithm == "zstd",
+            "blocks": len(parts) * stretch // block_size,
+        }
 
     def erofs(self, name):
-        """The same files; clusters of 4 KiB or more, what the format calls physical clusters."""
+        """The same files in EROFS, with physical clusters of 4 KiB or more."""
         self.get("files")
         path = self.path(name)
         path.unlink(missing_ok=True)
         kib = int(name.split("-")[1][:-1])
-        run("mkfs.erofs", "--quiet", "-T0", "-zlz4", f"-C{kib << 10}", "-U6f766c79-6264-4e00-8000-000000000003", path,
-            self.path("files"))
+        run(
+            "mkfs.erofs",
+            "--quiet",
+            "-T0",
+            "-zlz4",
+            f"-C{kib << 10}",
+            "-U6f766c79-6264-4e00-8000-000000000003",
+            path,
+            self.path("files"),
+        )
         return {"bytes": pad(path)}
 
     def squashfs(self, name):
         self.get("files")
         path = self.path(name)
         path.unlink(missing_ok=True)
-        run("mksquashfs", self.path("files"), path, "-comp", "lz4", "-b", name.split("-")[1].upper(), "-noappend",
-            "-quiet", "-no-progress", "-no-xattrs", "-all-root", "-mkfs-time", "0")
+        run(
+            "mksquashfs",
+            self.path("files"),
+            path,
+            "-comp",
+            "lz4",
+            "-b",
+            name.split("-")[1].upper(),
+            "-noappend",
+            "-quiet",
+            "-no-progress",
+            "-no-xattrs",
+            "-all-root",
+            "-mkfs-time",
+            "0",
+        )
         return {"bytes": pad(path)}
 
 
 def writers():
-    """What the images depend on besides the machine's files: the sources of who writes them."""
-    sources = [HERE / "images.py", TOP / "tests/tools/src/bin/mkimage.rs", *sorted((TOP / "tests/image/src").glob("*.rs"))]
+    """A hash of the sources of the writers, on which the images depend besides the host's files."""
+    sources = [
+        HERE / "images.py",
+        TOP / "tests/tools/src/bin/mkimage.rs",
+        *sorted((TOP / "tests/image/src").glob("*.rs")),
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def prepare(folder, mkimage, blkcheck, names, quick, say):
-    """The facts of these images, which are made first if they are not there."""
+def prepare(folder, mkimage, blkcheck, names, quick):
+    """The facts of these images. Writes the images that are not there."""
     key = folder / "writers"
     if folder.exists() and not (key.exists() and key.read_text() == writers()):
         say("the images were made by other writers: making them anew")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     key.write_text(writers())
-    maker = Maker(folder, mkimage, blkcheck, quick, say)
+    maker = Maker(folder, mkimage, blkcheck, quick)
     return {name: maker.get(name) for name in names}

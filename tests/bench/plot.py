@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Draws the figures of a run. It computes none: everything comes from report.summarise()."""
+"""Draws the figures of a run. All figures come from report.summarise()."""
 
 import matplotlib
 
@@ -10,9 +10,19 @@ import matplotlib.pyplot as plt  # noqa: E402
 from cases import COMPRESSED, NAMES  # noqa: E402
 
 GOOD, BAD, PLAIN = "#2a7f62", "#b5432e", "#5b6f8f"
-COLOURS = {"ours": "#1f4e8c", "baseline": "#d08a2e", "linear": "#8a9ba8", "verity": "#c9b37e", "ramdisk": "#c3ccd3",
-           "erofs-4k": "#6a994e", "erofs-64k": "#a7c957", "squashfs-4k": "#8e5572", "squashfs-128k": "#bc8da7",
-           "kernel": "#d08a2e", "binary-search": "#8a9ba8"}
+COLOURS = {
+    "ours": "#1f4e8c",
+    "baseline": "#d08a2e",
+    "linear": "#8a9ba8",
+    "verity": "#c9b37e",
+    "ramdisk": "#c3ccd3",
+    "erofs-4k": "#6a994e",
+    "erofs-64k": "#a7c957",
+    "squashfs-4k": "#8e5572",
+    "squashfs-128k": "#bc8da7",
+    "kernel": "#d08a2e",
+    "binary-search": "#8a9ba8",
+}
 
 
 def save(figure, path):
@@ -25,74 +35,120 @@ def whiskers(figure):
 
 
 def floors(cases, path, subtitle):
-    """Every ratio that something is asked of, in units of what is asked: right of 1 is good."""
+    """Draws every ratio with a floor or an aim, in units of it: right of 1 is good."""
     rows = []
     for case in cases:
         for ratio in case["ratios"]:
             floor = ratio["floor"] or ratio["aim"]
             if floor:
-                scale = (lambda value, f=floor: f / value) if ratio["most"] else (lambda value, f=floor: value / f)
+                scale = (
+                    (lambda value, f=floor: f / value)
+                    if ratio["most"]
+                    else (lambda value, f=floor: value / f)
+                )
                 ends = sorted((scale(ratio["min"]), scale(ratio["max"])))
                 aim = ratio["aim"] and scale(ratio["aim"])
                 sign = "≤" if ratio["most"] else "≥"
                 what = f"{sign} {floor:g} × {NAMES.get(ratio['to'], ratio['to'])}"
                 if not ratio["floor"]:
                     what += " (aim)"
-                rows.append((f"{case['title']}: {what}", scale(ratio["median"]), ends,
-                             aim if ratio["floor"] and ratio["aim"] else None, bool(ratio["floor"]), ratio["median"]))
+                rows.append(
+                    (
+                        f"{case['title']}: {what}",
+                        scale(ratio["median"]),
+                        ends,
+                        aim if ratio["floor"] and ratio["aim"] else None,
+                        bool(ratio["floor"]),
+                        ratio["median"],
+                    )
+                )
     if not rows:
         return False
     figure, axis = plt.subplots(figsize=(11, 0.27 * len(rows) + 1.2))
     for place, (_, value, ends, aim, is_floor, shown) in enumerate(rows):
         colour = (GOOD if value >= 1 else BAD) if is_floor else PLAIN
         axis.barh(place, value, color=colour, height=0.7)
-        axis.errorbar(value, place, xerr=[[max(0, value - ends[0])], [max(0, ends[1] - value)]], color="black",
-                      capsize=2, linewidth=1)
+        axis.errorbar(
+            value,
+            place,
+            xerr=[[max(0, value - ends[0])], [max(0, ends[1] - value)]],
+            color="black",
+            capsize=2,
+            linewidth=1,
+        )
         if aim:
             axis.plot([aim, aim], [place - 0.42, place + 0.42], color="black", linewidth=2)
-        axis.annotate(f"{shown:.2f}", (0.012, place), xycoords=("axes fraction", "data"), va="center", color="white",
-                      fontsize=7, fontweight="bold")
+        axis.annotate(
+            f"{shown:.2f}",
+            (0.012, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color="white",
+            fontsize=7,
+            fontweight="bold",
+        )
     axis.axvline(1, color="black", linestyle="--", linewidth=1)
     axis.set_xscale("log")
     axis.set_xlim(0.1, max(10, *(row[2][1] * 1.2 for row in rows)))
     axis.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
     axis.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=7)
     axis.invert_yaxis()
-    axis.set_xlabel("ratio / what is asked of it (dashed: just reached; thick mark: the aim); whiskers: least and "
-                    f"greatest of the rounds\ngreen: holds, red: does not, blue: an aim only. {subtitle}", fontsize=8)
+    axis.set_xlabel(
+        "ratio / its floor (dashed: just reached; thick mark: the aim); whiskers: minimum and "
+        f"maximum of the rounds\ngreen: holds, red: does not, blue: an aim only. {subtitle}",
+        fontsize=8,
+    )
     save(figure, path)
     return True
 
 
-def grouped(cases, names, who, path, title, unit_of=None, scale=lambda value: value, log=False):
-    """Bars of all contenders for each of some cases: relative to `unit_of`, or as they are."""
+def grouped(
+    cases, names, contenders, path, title, unit_of=None, scale=lambda value: value, log=False
+):
+    """Draws bars of all contenders for some cases: relative to `unit_of`, or absolute."""
     cases = [case for case in cases if case["case"] in names]
-    who = [name for name in who if any(name in case["contenders"] for case in cases)]
-    if not cases or not who:
+    contenders = [name for name in contenders if any(name in case["contenders"] for case in cases)]
+    if not cases or not contenders:
         return False
     figure, axis = plt.subplots(figsize=(11, 4.2))
-    width = 0.8 / len(who)
-    for number, name in enumerate(who):
+    width = 0.8 / len(contenders)
+    for number, name in enumerate(contenders):
         for place, case in enumerate(cases):
             found = case["contenders"].get(name)
             unit = case["contenders"].get(unit_of, {}).get("median") if unit_of else 1
             if not found or not unit:
                 continue
             values = {key: scale(found[key]) / unit for key in ("median", "min", "max")}
-            at = place + (number - (len(who) - 1) / 2) * width
-            axis.bar(at, values["median"], width * 0.94, color=COLOURS.get(name, PLAIN),
-                     label=NAMES.get(name, name) if place == 0 else None)
-            axis.errorbar(at, values["median"], yerr=whiskers(values), color="black", capsize=2, linewidth=0.8)
-            axis.annotate(f"{values['median']:.2f}" if values["median"] < 10 else f"{values['median']:,.0f}",
-                          (at, values["max"]), textcoords="offset points", xytext=(0, 3), ha="center", fontsize=6)
+            at = place + (number - (len(contenders) - 1) / 2) * width
+            axis.bar(
+                at,
+                values["median"],
+                width * 0.94,
+                color=COLOURS.get(name, PLAIN),
+                label=NAMES.get(name, name) if place == 0 else None,
+            )
+            axis.errorbar(
+                at, values["median"], yerr=whiskers(values), color="black", capsize=2, linewidth=0.8
+            )
+            axis.annotate(
+                f"{values['median']:.2f}" if values["median"] < 10 else f"{values['median']:,.0f}",
+                (at, values["max"]),
+                textcoords="offset points",
+                xytext=(0, 3),
+                ha="center",
+                fontsize=6,
+            )
     if unit_of:
         axis.axhline(1, color="black", linestyle="--", linewidth=0.8)
     if log:
         axis.set_yscale("log")
-    axis.set_xticks(range(len(cases)), [case["title"].replace(", ", ",\n").replace(": ", ":\n") for case in cases],
-                    fontsize=7)
+    axis.set_xticks(
+        range(len(cases)),
+        [case["title"].replace(", ", ",\n").replace(": ", ":\n") for case in cases],
+        fontsize=7,
+    )
     axis.set_title(title, fontsize=10, loc="left")
-    axis.legend(fontsize=7, frameon=False, ncols=min(4, len(who)))
+    axis.legend(fontsize=7, frameon=False, ncols=min(4, len(contenders)))
     axis.margins(y=0.18)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
@@ -101,34 +157,82 @@ def grouped(cases, names, who, path, title, unit_of=None, scale=lambda value: va
 
 
 def draw(cases, folder, subtitle):
-    """All pictures there are figures for; returns their names."""
-    plt.rcParams.update({"svg.hashsalt": "dm-overlaybd", "font.family": "DejaVu Sans", "svg.fonttype": "path"})
-    patterns = [f"{pattern}-{readers}" for pattern in ("seq-1m", "rand-4k", "rand-128k") for readers in (1, 2)]
+    """Draws all pictures that have figures; returns their names."""
+    plt.rcParams.update(
+        {"svg.hashsalt": "dm-overlaybd", "font.family": "DejaVu Sans", "svg.fonttype": "path"}
+    )
+    patterns = [
+        f"{pattern}-{readers}"
+        for pattern in ("seq-1m", "rand-4k", "rand-128k")
+        for readers in (1, 2)
+    ]
     cpu = []
     for case in cases:
-        contenders = {who: {**figure["cpu_seconds_per_gib"]} for who, figure in case["contenders"].items()
-                      if "cpu_seconds_per_gib" in figure}
+        contenders = {
+            contender: {**figure["cpu_seconds_per_gib"]}
+            for contender, figure in case["contenders"].items()
+            if "cpu_seconds_per_gib" in figure
+        }
         if contenders:
             cpu.append({**case, "contenders": contenders})
     stack = ["ours", "baseline", "linear", *COMPRESSED]
     zfile = ["ours", "baseline", "linear", "verity", "ramdisk"]
     pictures = {
         "floors.svg": lambda path: floors(cases, path, subtitle),
-        "zfile.svg": lambda path: grouped(cases, patterns, zfile, path,
-                                          "zfile_target, LZ4 4 KiB, direct I/O: throughput, dm-linear over the "
-                                          "uncompressed image = 1 (more is better)", "linear"),
-        "stack.svg": lambda path: grouped(cases, [f"stack-{kind}-{n}" for kind in ("order", "rand-4k") for n in (1, 2)],
-                                          stack, path, "ext4 over lsmt_target over zfile_target, cold: throughput, "
-                                          "EROFS LZ4 4K = 1 (more is better)", "erofs-4k"),
-        "index.svg": lambda path: grouped(cases, ["lookup-1k", "lookup-100k", "lookup-1m", "lookup-apart-1k",
-                                                  "lookup-apart-100k", "lookup-apart-1m"], ["ours", "binary-search"],
-                                          path, "looking a sector up: ns (less is better)", log=True),
-        "decompress.svg": lambda path: grouped(cases, [f"decompress-{kib}k" for kib in (4, 16, 64)], ["ours", "kernel"],
-                                               path, "LZ4 alone, in the kernel: MB/s of content (more is better)"),
-        "cpu-zfile.svg": lambda path: grouped(cpu, patterns, zfile, path,
-                                              "zfile_target: CPU seconds for a GiB read (less is better)", log=True),
-        "cpu-stack.svg": lambda path: grouped(cpu, [f"stack-order-{n}" for n in (1, 2)], stack, path,
-                                              "whole stack, all files in order: CPU seconds for a GiB read "
-                                              "(less is better)"),
+        "zfile.svg": lambda path: grouped(
+            cases,
+            patterns,
+            zfile,
+            path,
+            "zfile_target, LZ4 4 KiB, direct I/O: throughput, dm-linear over the "
+            "uncompressed image = 1 (more is better)",
+            "linear",
+        ),
+        "stack.svg": lambda path: grouped(
+            cases,
+            [f"stack-{kind}-{n}" for kind in ("order", "rand-4k") for n in (1, 2)],
+            stack,
+            path,
+            "ext4 over lsmt_target over zfile_target, cold: throughput, "
+            "EROFS LZ4 4K = 1 (more is better)",
+            "erofs-4k",
+        ),
+        "index.svg": lambda path: grouped(
+            cases,
+            [
+                "lookup-1k",
+                "lookup-100k",
+                "lookup-1m",
+                "lookup-apart-1k",
+                "lookup-apart-100k",
+                "lookup-apart-1m",
+            ],
+            ["ours", "binary-search"],
+            path,
+            "looking a sector up: ns (less is better)",
+            log=True,
+        ),
+        "decompress.svg": lambda path: grouped(
+            cases,
+            [f"decompress-{kib}k" for kib in (4, 16, 64)],
+            ["ours", "kernel"],
+            path,
+            "LZ4 alone, in the kernel: MB/s of content (more is better)",
+        ),
+        "cpu-zfile.svg": lambda path: grouped(
+            cpu,
+            patterns,
+            zfile,
+            path,
+            "zfile_target: CPU seconds for a GiB read (less is better)",
+            log=True,
+        ),
+        "cpu-stack.svg": lambda path: grouped(
+            cpu,
+            [f"stack-order-{n}" for n in (1, 2)],
+            stack,
+            path,
+            "whole stack, all files in order: CPU seconds for a GiB read " "(less is better)",
+        ),
     }
     return [name for name, picture in pictures.items() if picture(folder / name)]

@@ -19,7 +19,8 @@ use std::{cmp::Ordering, hint::black_box, time::Instant};
 const USAGE: &str = "usage:
   indexspeed [--rounds N] [--segments N]
       N (1000000) segments for the merge, and the most for lookups
-prints {\"case\": …, \"who\": …, \"round\": …, \"value\": …, \"unit\": \"ns\"} for each figure";
+prints for each figure
+      {\"case\": …, \"contender\": …, \"round\": …, \"value\": …, \"unit\": \"ns\"}";
 
 /// How many layers are merged.
 const LAYERS: usize = 64;
@@ -98,10 +99,10 @@ fn lookups<const APART: bool>(sectors: &[Sector], lookup: impl Fn(Sector) -> Run
     start.elapsed().as_nanos() as f64 / sectors.len() as f64
 }
 
-fn sample(case: &str, who: &str, round: usize, value: f64) {
+fn sample(case: &str, contender: &str, round: usize, value: f64) {
     println!(
-        "{{\"case\": \"{case}\", \"who\": \"{who}\", \"round\": {round}, \"value\": {value:.3}, \
-         \"unit\": \"ns\"}}"
+        "{{\"case\": \"{case}\", \"contender\": \"{contender}\", \"round\": {round}, \
+         \"value\": {value:.3}, \"unit\": \"ns\"}}"
     );
 }
 
@@ -190,12 +191,12 @@ fn merge_cases(rounds: usize, total: usize) -> Result<(), Failure> {
             }
             let unit = (total / LAYERS * LAYERS) as f64 * (LAYERS as f64).log2();
             let case = format!("merge-{name}");
-            for (who, time) in [
+            for (contender, time) in [
                 ("ours", counting + filling),
                 ("count", counting),
                 ("fill", filling),
             ] {
-                sample(&case, who, round, time.as_nanos() as f64 / unit);
+                sample(&case, contender, round, time.as_nanos() as f64 / unit);
             }
             sample(&case, "allowed", round, 10.0);
         }
