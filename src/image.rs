@@ -11,54 +11,15 @@ use crate::dm::{
     ReadError,
     Setup, //
 };
-use core::fmt;
 use kernel::prelude::*;
 use overlaybd_format::{
     units::{
         Bytes,
         Sectors, //
     },
-    ErrorKind, //
+    ErrorKind,
+    FormatError, //
 };
-
-/// A check of the format that an image has failed.
-pub(crate) trait Fault: fmt::Display {
-    /// The check, for whoever loads the table.
-    fn message(&self) -> &'static CStr;
-    /// What kind of trouble it is.
-    fn kind(&self) -> ErrorKind;
-}
-
-impl Fault for overlaybd_format::zfile::OpenError {
-    fn message(&self) -> &'static CStr {
-        self.message()
-    }
-
-    fn kind(&self) -> ErrorKind {
-        self.kind()
-    }
-}
-
-impl Fault for overlaybd_format::lsmt::OpenError {
-    fn message(&self) -> &'static CStr {
-        self.message()
-    }
-
-    fn kind(&self) -> ErrorKind {
-        self.kind()
-    }
-}
-
-/// Reads of an image's structures that nothing but I/O can fail.
-impl Fault for core::convert::Infallible {
-    fn message(&self) -> &'static CStr {
-        match *self {}
-    }
-
-    fn kind(&self) -> ErrorKind {
-        match *self {}
-    }
-}
 
 /// A lower device and how much of it the image takes, as given in a table.
 pub(crate) struct Source {
@@ -111,7 +72,7 @@ impl Source {
     }
 
     /// Reads an index of the image, `what` to whoever loads the table, in pieces.
-    pub(crate) fn index<E: Fault>(
+    pub(crate) fn index<E: FormatError>(
         &self,
         setup: &Setup<'_>,
         what: &'static CStr,
@@ -125,7 +86,7 @@ impl Source {
     }
 
     /// The refusal of a table because of what is wrong with this image.
-    pub(crate) fn malformed(&self, setup: &Setup<'_>, fault: &impl Fault) -> CtrError {
+    pub(crate) fn malformed(&self, setup: &Setup<'_>, fault: &impl FormatError) -> CtrError {
         let errno = match fault.kind() {
             ErrorKind::Malformed => EINVAL,
             ErrorKind::Unsupported => errno::unsupported(),
@@ -139,7 +100,7 @@ impl Source {
     }
 
     /// The refusal of a table because this device cannot be read.
-    fn unreadable<E: Fault>(
+    fn unreadable<E: FormatError>(
         &self,
         setup: &Setup<'_>,
         what: &'static CStr,

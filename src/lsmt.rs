@@ -46,12 +46,12 @@ use overlaybd_format::{
         virtual_size,
         words_needed,
         Cursor,
+        Extent,
         IndexLoader,
         Layer,
         MapBuilder,
         MapError,
         MergeError,
-        Run,
         Segment,
         SegmentMap,
         MAX_LAYERS, //
@@ -250,14 +250,14 @@ impl Target for Lsmt {
             return bio.kill();
         }
         match self.map.lookup(bio.sector()) {
-            Run::Data { layer, source, len } => {
+            Extent::Data { layer, source, len } => {
                 let Some(layer) = self.layers.get(usize::from(layer)) else {
                     return bio.kill();
                 };
                 bio.accept(len);
                 bio.remap(&layer.device, source)
             }
-            Run::Zero { len } => {
+            Extent::Zero { len } => {
                 bio.accept(len);
                 bio.zero()
             }

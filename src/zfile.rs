@@ -78,12 +78,12 @@ use overlaybd_format::{
         BlockError,
         Decompress,
         Group,
+        HeaderOutcome,
         JumpTable,
         JumpTableBuilder,
         Layout,
         Lz4,
-        Opening,
-        Stored, //
+        StoredBlock, //
     },
 };
 
@@ -200,8 +200,8 @@ impl Zfile {
         let refuse = |fault| source.malformed(setup, &fault);
         let header = source.area(setup, HEADER, Bytes::new(0))?;
         let layout = match open(&header, source.len, crc32c).map_err(refuse)? {
-            Opening::Complete(layout) => layout,
-            Opening::NeedsTrailer(pending) => {
+            HeaderOutcome::Complete(layout) => layout,
+            HeaderOutcome::NeedsTrailer(pending) => {
                 let at = Bytes::new(pending.offset().get());
                 let trailer = source.area(setup, TRAILER, at)?;
                 pending.finish(&trailer, crc32c).map_err(refuse)?
@@ -279,8 +279,8 @@ impl Zfile {
         if last < start.get() {
             return None;
         }
-        let (first, _) = layout.block_size().of(start)?;
-        let (last, _) = layout.block_size().of(ContentOffset::new(last))?;
+        let (first, _) = layout.block_size().locate(start)?;
+        let (last, _) = layout.block_size().locate(ContentOffset::new(last))?;
         Some((first, last))
     }
 
@@ -318,11 +318,11 @@ impl Zfile {
     fn shorter(&self, start: ContentOffset, sectors: Sectors) -> Option<Sectors> {
         let size = self.table.layout().block_size();
         let half = Sectors::new(sectors.get() / 2).to_bytes()?;
-        let (first, _) = size.of(start)?;
-        let (last, _) = size.of(start.checked_add(half)?)?;
+        let (first, _) = size.locate(start)?;
+        let (last, _) = size.locate(start.checked_add(half)?)?;
         // At least up to the end of the first block.
         let end = size.start_of(last.max(first.next()?));
-        Some(end.since(start)?.whole_sectors())
+        Some(end.checked_sub(start)?.whole_sectors())
     }
 
     /// Shortens a bio that starts `skip` bytes into a block to the part of it that lies in this
@@ -375,7 +375,7 @@ impl Zfile {
         let wanted = Bytes::new(out.remaining() as u64);
         let (first, last) = self.blocks_of(request.start, wanted).ok_or(Damaged)?;
         // Only the first block may be needed from the middle on.
-        let (_, mut skip) = layout.block_size().of(request.start).ok_or(Damaged)?;
+        let (_, mut skip) = layout.block_size().locate(request.start).ok_or(Damaged)?;
         for (block, stored) in self.table.blocks(first, last) {
             let stored = self.stored(request, stored, read).ok_or(Damaged)?;
             let len = layout.block_len(block).ok_or(Damaged)?;
@@ -411,8 +411,13 @@ impl Zfile {
     }
 
     /// The bytes of one block in what was read.
-    fn stored<'a>(&self, request: &Request, stored: Stored, read: &'a [u8]) -> Option<&'a [u8]> {
-        let at = stored.offset.since(request.read_from)?.get();
+    fn stored<'a>(
+        &self,
+        request: &Request,
+        stored: StoredBlock,
+        read: &'a [u8],
+    ) -> Option<&'a [u8]> {
+        let at = stored.offset.checked_sub(request.read_from)?.get();
         let at = usize::try_from(at).ok()?;
         let end = at.checked_add(usize::try_from(stored.len).ok()?)?;
         read.get(at..end)
@@ -483,7 +488,7 @@ impl Target for Zfile {
         let mut claim = None;
         if let Some(cache) = &self.cache {
             let size = self.table.layout().block_size();
-            let Some((block, skip)) = size.of(start) else {
+            let Some((block, skip)) = size.locate(start) else {
                 return bio.kill();
             };
             self.cut(&mut bio, skip);

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What kind of trouble an error is. The errors themselves are with the formats.
+//! What the errors of both formats have in common. The errors themselves are in the formats'
+//! modules.
+
+use core::convert::Infallible;
+use core::ffi::CStr;
+use core::fmt;
 
 /// What to do about an error, for a caller that has to choose an error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,4 +16,25 @@ pub enum ErrorKind {
     Unsupported,
     /// The image is larger than the format's readers accept (`EFBIG`).
     TooLarge,
+}
+
+/// A check of the format that an image fails. Its [`Display`](fmt::Display) form is the message and
+/// the offending value.
+pub trait FormatError: fmt::Display {
+    /// A short text that names the check.
+    fn message(&self) -> &'static CStr;
+
+    /// The kind of error, by which a caller chooses an error number.
+    fn kind(&self) -> ErrorKind;
+}
+
+/// The error type of a read that checks nothing, so that only I/O can fail.
+impl FormatError for Infallible {
+    fn message(&self) -> &'static CStr {
+        match *self {}
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match *self {}
+    }
 }

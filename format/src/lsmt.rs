@@ -29,9 +29,9 @@ mod segment;
 mod testing;
 
 pub use error::OpenError;
-pub use fields::{AreaFields, EntryFields};
+pub use fields::{EntryFields, HeaderTrailerFields};
 pub use index::IndexLoader;
-pub use layer::{trailer_offset, virtual_size, Layer, AREA_LEN};
-pub use map::{words_needed, MapBuilder, MapError, Run, SegmentMap};
+pub use layer::{trailer_offset, virtual_size, Layer, HEADER_LEN};
+pub use map::{words_needed, Extent, MapBuilder, MapError, SegmentMap};
 pub use merge::{merge, Cursor, MergeError, MAX_LAYERS};
 pub use segment::Segment;

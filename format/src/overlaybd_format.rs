@@ -50,7 +50,7 @@
 //! to learn how much memory it takes.
 //!
 //! ```
-//! use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, MapError, Run, Segment};
+//! use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, MapError, Extent, Segment};
 //! use overlaybd_format::units::{Sector, Sectors};
 //!
 //! let data = |start, len, source| {
@@ -76,16 +76,16 @@
 //! let map = builder.finish().unwrap();
 //! assert_eq!(
 //!     map.lookup(Sector::new(45)),
-//!     Run::Data { layer: 1, source: Sector::new(13), len: Sectors::new(5) }
+//!     Extent::Data { layer: 1, source: Sector::new(13), len: Sectors::new(5) }
 //! );
 //! ```
 //!
 //! # Errors
 //!
 //! [`zfile::OpenError`], [`zfile::BlockError`] and [`lsmt::OpenError`] have one variant per check.
-//! Each has a short text that names the check (`message()`, a C string for `dm_target::error`), a
-//! [`Display`](core::fmt::Display) form that adds the value, and an [`ErrorKind`] to choose an
-//! errno by.
+//! Each has a short text that names the check (`message()`, a C string for `dm_target::error`) and a
+//! [`Display`](core::fmt::Display) form that adds the value. The errors of opening an image are
+//! [`FormatError`]s, which have an [`ErrorKind`] to choose an errno by.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -132,7 +132,7 @@ pub mod lsmt;
 pub mod units;
 pub mod zfile;
 
-pub use error::ErrorKind;
+pub use error::{ErrorKind, FormatError};
 
 /// CRC-32C (Castagnoli, reflected polynomial `0x82f63b78`) without initial or final inversion.
 ///

@@ -61,7 +61,7 @@ macro_rules! position {
             /// How far this is behind `earlier`, [`None`] if it lies before it.
             #[inline]
             #[must_use]
-            pub const fn since(self, earlier: Self) -> Option<$length> {
+            pub const fn checked_sub(self, earlier: Self) -> Option<$length> {
                 match self.0.checked_sub(earlier.0) {
                     Some(distance) => Some($length(distance)),
                     None => None,
@@ -252,7 +252,7 @@ impl BlockSize {
     /// [`None`] if the block has no 32-bit number, which no ZFile that opened has.
     #[inline]
     #[must_use]
-    pub fn of(self, offset: ContentOffset) -> Option<(BlockIndex, usize)> {
+    pub fn locate(self, offset: ContentOffset) -> Option<(BlockIndex, usize)> {
         let index = u32::try_from(offset.0.wrapping_shr(self.shift)).ok()?;
         let within = u32::try_from(offset.0 & u64::from(self.get().wrapping_sub(1))).ok()?;
         Some((BlockIndex(index), usize_from(within)))
@@ -293,8 +293,11 @@ mod tests {
     fn positions_do_not_wrap() {
         let far = Sector::new(u64::MAX);
         assert_eq!(far.checked_add(Sectors::new(1)), None);
-        assert_eq!(Sector::new(1).since(Sector::new(2)), None);
-        assert_eq!(far.since(Sector::new(1)), Some(Sectors::new(u64::MAX - 1)));
+        assert_eq!(Sector::new(1).checked_sub(Sector::new(2)), None);
+        assert_eq!(
+            far.checked_sub(Sector::new(1)),
+            Some(Sectors::new(u64::MAX - 1))
+        );
         assert_eq!(far.to_bytes(), None);
         assert_eq!(Sector::new(3).to_bytes(), Some(Bytes::new(1536)));
         assert_eq!(Bytes::new(1).checked_sub(Bytes::new(2)), None);
@@ -335,14 +338,14 @@ mod tests {
     fn blocks_of_content() {
         let size = BlockSize::new(4096).unwrap();
         assert_eq!(
-            size.of(ContentOffset::new(3 * 4096 + 17)),
+            size.locate(ContentOffset::new(3 * 4096 + 17)),
             Some((BlockIndex::new(3), 17))
         );
         assert_eq!(
             size.start_of(BlockIndex::new(3)),
             ContentOffset::new(3 * 4096)
         );
-        assert_eq!(size.of(ContentOffset::new(1 << 44)), None);
+        assert_eq!(size.locate(ContentOffset::new(1 << 44)), None);
         assert_eq!(size.blocks_needed(Bytes::new(0)), 0);
         assert_eq!(size.blocks_needed(Bytes::new(1)), 1);
         assert_eq!(size.blocks_needed(Bytes::new(4096)), 1);

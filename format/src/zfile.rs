@@ -17,7 +17,7 @@
 //! ```
 //! use overlaybd_format::units::{BlockIndex, Bytes, CompressedOffset};
 //! use overlaybd_format::zfile::{
-//!     decode, groups_needed, open, Group, JumpTableBuilder, Lz4, Opening,
+//!     decode, groups_needed, open, Group, JumpTableBuilder, Lz4, HeaderOutcome,
 //! };
 //!
 //! // Any implementation will do; the kernel has crc32c().
@@ -44,8 +44,8 @@
 //! trailer[56..64].copy_from_slice(&4096u64.to_le_bytes()); // bytes of content
 //!
 //! let layout = match open(&area, Bytes::new(512 + 26 + 4 + 512), crc32c).unwrap() {
-//!     Opening::Complete(layout) => layout,
-//!     Opening::NeedsTrailer(pending) => {
+//!     HeaderOutcome::Complete(layout) => layout,
+//!     HeaderOutcome::NeedsTrailer(pending) => {
 //!         assert_eq!(pending.offset(), CompressedOffset::new(542));
 //!         pending.finish(&trailer, crc32c).unwrap()
 //!     }
@@ -71,20 +71,20 @@
 //! clear, the `size` field, the compression level, `use_dict`, and the "index is compressed" flag,
 //! which no writer sets and no reader honours.
 
-mod area;
 mod block;
 mod error;
 mod fields;
+mod header_trailer;
 mod jump_table;
 mod layout;
 mod lz4;
 #[cfg(test)]
 mod testing;
 
-pub use area::AREA_LEN;
 pub use block::{decode, BlockError, Decompress};
 pub use error::OpenError;
-pub use fields::AreaFields;
-pub use jump_table::{groups_needed, Blocks, Group, JumpTable, JumpTableBuilder, Stored};
-pub use layout::{open, Algorithm, Layout, Opening, PendingTrailer};
+pub use fields::HeaderTrailerFields;
+pub use header_trailer::HEADER_LEN;
+pub use jump_table::{groups_needed, Blocks, Group, JumpTable, JumpTableBuilder, StoredBlock};
+pub use layout::{open, Algorithm, HeaderOutcome, Layout, PendingTrailer};
 pub use lz4::Lz4;

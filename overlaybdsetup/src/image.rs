@@ -8,7 +8,7 @@ use crate::layer::{Layer, LayerFile};
 use crate::parallel::in_parallel;
 use crate::payload::in_pieces;
 use crate::zfile::Codec;
-use overlaybd_format::lsmt::{virtual_size, AREA_LEN, MAX_LAYERS};
+use overlaybd_format::lsmt::{virtual_size, HEADER_LEN, MAX_LAYERS};
 use overlaybd_format::units::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -86,7 +86,7 @@ fn add_layer(layer: &Layer, hash: &mut Sha256) -> Result<()> {
             Ok(())
         })?;
     }
-    let header = AREA_LEN as u64;
+    let header = HEADER_LEN as u64;
     let index = layer.lsmt().index_offset().get();
     let first_end = index.min(header + SAMPLE);
     let last_start = first_end.max(index.saturating_sub(SAMPLE));

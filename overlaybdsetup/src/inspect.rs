@@ -8,11 +8,11 @@ use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::layer::load;
 use crate::zfile::Codec;
-use overlaybd_format::lsmt::{self, trailer_offset, AreaFields, Segment, AREA_LEN};
+use overlaybd_format::lsmt::{self, trailer_offset, HeaderTrailerFields, Segment, HEADER_LEN};
 use overlaybd_format::units::Bytes;
 
 /// A header or trailer, if it was read.
-type Area = Option<Box<[u8; AREA_LEN]>>;
+type Area = Option<Box<[u8; HEADER_LEN]>>;
 
 /// What layer a content holds.
 #[derive(Debug)]
@@ -41,12 +41,12 @@ impl Inspection {
     pub(crate) fn new(content: &Content) -> Self {
         let len = Bytes::new(content.len());
         let mut codec = Codec::default();
-        let mut read = |at: u64| -> Result<Box<[u8; AREA_LEN]>> {
-            let mut area = Box::new([0; AREA_LEN]);
+        let mut read = |at: u64| -> Result<Box<[u8; HEADER_LEN]>> {
+            let mut area = Box::new([0; HEADER_LEN]);
             content.read(at, &mut area[..], &mut codec)?;
             Ok(area)
         };
-        let header = (len.get() >= AREA_LEN as u64).then(|| read(0));
+        let header = (len.get() >= HEADER_LEN as u64).then(|| read(0));
         let trailer = trailer_offset(len).ok().map(|at| read(at.get()));
         let (header, trailer, failure) = match (header, trailer) {
             (Some(Err(error)), other) => (None, other.and_then(Result::ok), Some(error)),
@@ -82,7 +82,7 @@ impl Inspection {
 
 fn has_magic(area: &Area) -> bool {
     area.as_ref()
-        .is_some_and(|area| AreaFields::new(area).has_magic)
+        .is_some_and(|area| HeaderTrailerFields::new(area).has_magic)
 }
 
 /// The check that says that this is no layer.

@@ -122,7 +122,7 @@ pub(crate) fn load(content: &Content) -> Result<(lsmt::Layer, Vec<Segment>)> {
     let refused = |error: lsmt::OpenError| Error::refused(error.to_string());
     let mut codec = Codec::default();
     let len = Bytes::new(content.len());
-    let (mut header, mut trailer) = ([0; lsmt::AREA_LEN], [0; lsmt::AREA_LEN]);
+    let (mut header, mut trailer) = ([0; lsmt::HEADER_LEN], [0; lsmt::HEADER_LEN]);
     let offset = trailer_offset(len).map_err(refused)?;
     content.read(0, &mut header, &mut codec)?;
     content.read(offset.get(), &mut trailer, &mut codec)?;

@@ -8,8 +8,8 @@ use crate::error::{Error, Result, Status};
 use crate::payload::{in_pieces, Payload};
 use overlaybd_format::units::{BlockIndex, Bytes, ContentOffset};
 use overlaybd_format::zfile::{
-    self, decode, groups_needed, Algorithm, Decompress, Group, JumpTable, JumpTableBuilder, Layout,
-    Lz4, Opening, Stored,
+    self, decode, groups_needed, Algorithm, Decompress, Group, HeaderOutcome, JumpTable,
+    JumpTableBuilder, Layout, Lz4, StoredBlock,
 };
 use std::fmt;
 use zstd::bulk::Decompressor;
@@ -56,13 +56,13 @@ pub struct Zfile {
 impl Zfile {
     pub(crate) fn open(payload: Payload) -> Result<Self> {
         let refused = |error: zfile::OpenError| Error::refused(error.to_string());
-        let mut area = [0; zfile::AREA_LEN];
+        let mut area = [0; zfile::HEADER_LEN];
         let there = payload.len().min(area.len() as u64);
         payload.read(0, &mut area[..usize::try_from(there).unwrap_or_default()])?;
         let opening = zfile::open(&area, Bytes::new(payload.len()), crc32c).map_err(refused)?;
         let (layout, needs_trailer) = match opening {
-            Opening::Complete(layout) => (layout, false),
-            Opening::NeedsTrailer(pending) => {
+            HeaderOutcome::Complete(layout) => (layout, false),
+            HeaderOutcome::NeedsTrailer(pending) => {
                 payload.read(pending.offset().get(), &mut area)?;
                 (pending.finish(&area, crc32c).map_err(refused)?, true)
             }
@@ -144,7 +144,7 @@ impl Zfile {
         first: BlockIndex,
         last: BlockIndex,
         codec: &mut Codec,
-        mut each: impl FnMut(BlockIndex, Stored, Result<&[u8]>) -> Result<()>,
+        mut each: impl FnMut(BlockIndex, StoredBlock, Result<&[u8]>) -> Result<()>,
     ) -> Result<()> {
         let layout = *self.layout();
         let no_block = || Error::refused(format!("there are no blocks {first} to {last}"));
@@ -185,7 +185,7 @@ impl Zfile {
     fn decode(
         &self,
         block: BlockIndex,
-        place: Stored,
+        place: StoredBlock,
         bytes: &[u8],
         out: &mut [u8],
         zstd: &mut Option<Decompressor<'static>>,
@@ -224,8 +224,8 @@ impl Zfile {
         if last >= layout.content_len().get() {
             return Err(past_end());
         }
-        let (first_block, mut skip) = size.of(ContentOffset::new(at)).ok_or_else(past_end)?;
-        let (last_block, _) = size.of(ContentOffset::new(last)).ok_or_else(past_end)?;
+        let (first_block, mut skip) = size.locate(ContentOffset::new(at)).ok_or_else(past_end)?;
+        let (last_block, _) = size.locate(ContentOffset::new(last)).ok_or_else(past_end)?;
         let mut filled = 0;
         self.blocks(first_block, last_block, codec, |_, content| {
             let wanted = content.get(skip..).unwrap_or_default();

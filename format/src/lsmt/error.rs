@@ -3,7 +3,7 @@
 //! Why an LSMT layer does not open: one variant per check.
 
 use crate::units::{Bytes, Sector, Sectors};
-use crate::ErrorKind;
+use crate::{ErrorKind, FormatError};
 use core::ffi::CStr;
 use core::fmt;
 
@@ -117,10 +117,8 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    /// A short text that names the check.
-    #[must_use]
-    pub const fn message(&self) -> &'static CStr {
+impl FormatError for OpenError {
+    fn message(&self) -> &'static CStr {
         match self {
             Self::TooShort { .. } => c"LSMT: too short for header and trailer",
             Self::HeaderMagic { .. } => c"LSMT header: wrong magic",
@@ -141,9 +139,7 @@ impl OpenError {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::IndexTooLong { .. } | Self::Memory { .. } => ErrorKind::TooLarge,
             _ => ErrorKind::Malformed,

@@ -5,7 +5,7 @@
 //!
 //! All of it is inline: a program that never asks, as the kernel module, has no code of it.
 
-use super::layer::{Area, AREA_LEN};
+use super::layer::{HeaderTrailer, HEADER_LEN};
 use super::segment::{LAYER_SHIFT, PADDING_START, SOURCE_MASK, START_BITS, START_MASK, ZEROED};
 use crate::convert::low_u8;
 use crate::fields::{bytes_at, u32_at, u64_at, u8_at};
@@ -29,7 +29,7 @@ const FLAGS: [(u32, &str); 6] = [
 
 /// What a header or trailer of a layer says, right or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AreaFields {
+pub struct HeaderTrailerFields {
     /// Whether it starts with the magic of a layer. If not, the other fields are most likely
     /// something else.
     pub has_magic: bool,
@@ -55,24 +55,24 @@ pub struct AreaFields {
     pub user_tag: [u8; TAG_LEN],
 }
 
-impl AreaFields {
+impl HeaderTrailerFields {
     /// The fields of a header or trailer.
     #[inline]
     #[must_use]
-    pub fn new(area: &[u8; AREA_LEN]) -> Self {
-        let fields = Area(area);
+    pub fn new(area: &[u8; HEADER_LEN]) -> Self {
+        let fields = HeaderTrailer(area);
         Self {
             has_magic: fields.has_magic(),
-            size: u32_at::<24, AREA_LEN>(area),
+            size: u32_at::<24, HEADER_LEN>(area),
             flags: fields.flags().0,
             index_offset: fields.index_offset(),
             index_size: fields.index_size(),
             virtual_size: fields.virtual_size(),
-            uuid: *bytes_at::<56, UUID_LEN, AREA_LEN>(area),
-            parent_uuid: *bytes_at::<93, UUID_LEN, AREA_LEN>(area),
-            version: u8_at::<132, AREA_LEN>(area),
-            sub_version: u8_at::<133, AREA_LEN>(area),
-            user_tag: *bytes_at::<134, TAG_LEN, AREA_LEN>(area),
+            uuid: *bytes_at::<56, UUID_LEN, HEADER_LEN>(area),
+            parent_uuid: *bytes_at::<93, UUID_LEN, HEADER_LEN>(area),
+            version: u8_at::<132, HEADER_LEN>(area),
+            sub_version: u8_at::<133, HEADER_LEN>(area),
+            user_tag: *bytes_at::<134, TAG_LEN, HEADER_LEN>(area),
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
         area[133] = 2;
         area[134..390].fill(b't');
         area[390..].fill(0xee);
-        let fields = AreaFields {
+        let fields = HeaderTrailerFields {
             has_magic: true,
             size: 390,
             flags: DATA | SEALED | 1 << 4 | 1 << 31,
@@ -158,23 +158,23 @@ mod tests {
             sub_version: 2,
             user_tag: [b't'; 256],
         };
-        assert_eq!(AreaFields::new(&area), fields);
+        assert_eq!(HeaderTrailerFields::new(&area), fields);
         let names: Vec<_> = fields.flag_names().collect();
         assert_eq!(names, ["data", "sealed", "sparse"]);
         // Of another magic the rest is told all the same.
         area[23] ^= 1;
-        let other = AreaFields {
+        let other = HeaderTrailerFields {
             has_magic: false,
             ..fields
         };
-        assert_eq!(AreaFields::new(&area), other);
+        assert_eq!(HeaderTrailerFields::new(&area), other);
     }
 
     #[test]
     fn flags_without_a_name_are_left_out() {
-        let fields = AreaFields::new(&area(HEADER | 1 << 6, 0, 0, 0));
+        let fields = HeaderTrailerFields::new(&area(HEADER | 1 << 6, 0, 0, 0));
         assert_eq!(fields.flag_names().collect::<Vec<_>>(), ["header"]);
-        let fields = AreaFields::new(&area(u32::MAX, 0, 0, 0));
+        let fields = HeaderTrailerFields::new(&area(u32::MAX, 0, 0, 0));
         assert_eq!(fields.flag_names().count(), FLAGS.len());
     }
 

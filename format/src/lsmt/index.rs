@@ -181,6 +181,7 @@ mod tests {
     use super::*;
     use crate::lsmt::testing::{data, entry, layer};
     use crate::units::Sectors;
+    use crate::FormatError;
     use std::vec;
     use std::vec::Vec;
 

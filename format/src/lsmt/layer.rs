@@ -8,14 +8,14 @@ use crate::convert::u64_from;
 use crate::fields::{bytes_at, u32_at, u64_at};
 use crate::units::{Bytes, Sector};
 
-/// The length of the header and of the trailer of an LSMT blob in bytes.
-pub const AREA_LEN: usize = 4096;
+/// The length of an LSMT blob's header in bytes, and of its trailer: both have the same length.
+pub const HEADER_LEN: usize = 4096;
 
-/// [`AREA_LEN`] as a length in the blob.
-const AREA_BYTES: u64 = u64_from(AREA_LEN);
+/// [`HEADER_LEN`] as a length in the blob.
+const HEADER_BYTES: u64 = u64_from(HEADER_LEN);
 
 /// The least length of a blob: a header, directly followed by a trailer, is an empty layer.
-const MIN_LEN: u64 = AREA_BYTES.wrapping_mul(2);
+const MIN_LEN: u64 = HEADER_BYTES.wrapping_mul(2);
 
 /// The most entries the index of a read-only layer may have: 16 MB of them. Readers refuse more
 /// since 2026.
@@ -32,32 +32,32 @@ const MAGIC: [u8; 24] = [
 
 /// A header or trailer, not checked yet.
 #[derive(Clone, Copy)]
-pub(super) struct Area<'a>(pub(super) &'a [u8; AREA_LEN]);
+pub(super) struct HeaderTrailer<'a>(pub(super) &'a [u8; HEADER_LEN]);
 
-impl Area<'_> {
+impl HeaderTrailer<'_> {
     pub(super) fn has_magic(self) -> bool {
-        *bytes_at::<0, 24, AREA_LEN>(self.0) == MAGIC
+        *bytes_at::<0, 24, HEADER_LEN>(self.0) == MAGIC
     }
 
     fn first_bytes(self) -> [u8; 8] {
-        *bytes_at::<0, 8, AREA_LEN>(self.0)
+        *bytes_at::<0, 8, HEADER_LEN>(self.0)
     }
 
     pub(super) fn flags(self) -> Flags {
-        Flags(u32_at::<28, AREA_LEN>(self.0))
+        Flags(u32_at::<28, HEADER_LEN>(self.0))
     }
 
     pub(super) fn index_offset(self) -> u64 {
-        u64_at::<32, AREA_LEN>(self.0)
+        u64_at::<32, HEADER_LEN>(self.0)
     }
 
     /// The number of entries of the index, padding included.
     pub(super) fn index_size(self) -> u64 {
-        u64_at::<40, AREA_LEN>(self.0)
+        u64_at::<40, HEADER_LEN>(self.0)
     }
 
     pub(super) fn virtual_size(self) -> u64 {
-        u64_at::<48, AREA_LEN>(self.0)
+        u64_at::<48, HEADER_LEN>(self.0)
     }
 }
 
@@ -86,8 +86,8 @@ impl Flags {
 ///
 /// [`OpenError::TooShort`].
 pub fn trailer_offset(blob_len: Bytes) -> Result<Bytes, OpenError> {
-    match blob_len.get().checked_sub(AREA_BYTES) {
-        Some(offset) if offset >= AREA_BYTES => Ok(Bytes::new(offset)),
+    match blob_len.get().checked_sub(HEADER_BYTES) {
+        Some(offset) if offset >= HEADER_BYTES => Ok(Bytes::new(offset)),
         _ => Err(OpenError::TooShort {
             blob_len,
             needed: Bytes::new(MIN_LEN),
@@ -114,13 +114,13 @@ impl Layer {
     ///
     /// Any [`OpenError`] that is not about an entry of the index.
     pub fn open(
-        header: &[u8; AREA_LEN],
-        trailer: &[u8; AREA_LEN],
+        header: &[u8; HEADER_LEN],
+        trailer: &[u8; HEADER_LEN],
         blob_len: Bytes,
     ) -> Result<Self, OpenError> {
         let limit = trailer_offset(blob_len)?.get();
 
-        let area = Area(header);
+        let area = HeaderTrailer(header);
         if !area.has_magic() {
             return Err(OpenError::HeaderMagic {
                 found: area.first_bytes(),
@@ -134,7 +134,7 @@ impl Layer {
             return Err(OpenError::HeaderType { flags: flags.0 });
         }
 
-        let area = Area(trailer);
+        let area = HeaderTrailer(trailer);
         if !area.has_magic() {
             return Err(OpenError::TrailerMagic {
                 found: area.first_bytes(),
@@ -170,7 +170,7 @@ impl Layer {
         let index_offset = area.index_offset();
         let index_len = entries.wrapping_mul(ENTRY_LEN);
         let end = index_offset.checked_add(index_len);
-        if index_offset < AREA_BYTES || end.is_none_or(|end| end > limit) {
+        if index_offset < HEADER_BYTES || end.is_none_or(|end| end > limit) {
             return Err(OpenError::IndexPlace {
                 offset: index_offset,
                 len: Bytes::new(index_len),
@@ -236,7 +236,7 @@ pub fn virtual_size(layers: impl DoubleEndedIterator<Item = Bytes>) -> Bytes {
 mod tests {
     use super::*;
     use crate::lsmt::testing::{area, DATA, HEADER, SEALED};
-    use crate::ErrorKind;
+    use crate::{ErrorKind, FormatError};
     use std::string::ToString;
 
     const LEN: u64 = 100_000;

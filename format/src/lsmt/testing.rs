@@ -2,7 +2,7 @@
 
 //! Headers, trailers and segments for the unit tests of this folder.
 
-use super::layer::{Layer, AREA_LEN};
+use super::layer::{Layer, HEADER_LEN};
 use super::segment::Segment;
 use crate::units::{Bytes, Sector, Sectors};
 
@@ -16,8 +16,8 @@ pub(super) fn area(
     index_offset: u64,
     index_size: u64,
     virtual_size: u64,
-) -> [u8; AREA_LEN] {
-    let mut area = [0; AREA_LEN];
+) -> [u8; HEADER_LEN] {
+    let mut area = [0; HEADER_LEN];
     area[..8].copy_from_slice(b"LSMT\0\x01\x02\0");
     area[8..24]
         .copy_from_slice(b"\x65\x7e\x63\xd2\x94\x44\x08\x4c\xa2\xd2\xc8\xec\x4f\xcf\xae\x8a");

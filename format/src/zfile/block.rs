@@ -6,7 +6,7 @@
 use super::layout::{Layout, CRC_LEN};
 use crate::convert::{u64_from, usize_from};
 use crate::units::{BlockIndex, Bytes};
-use crate::{Crc32c, ErrorKind};
+use crate::Crc32c;
 use core::ffi::CStr;
 use core::fmt;
 
@@ -86,12 +86,6 @@ impl BlockError {
             Self::Damaged { .. } => c"ZFile block: does not decompress",
             Self::Short { .. } => c"ZFile block: decompresses to too little",
         }
-    }
-
-    /// What to do about it: always [`ErrorKind::Malformed`].
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        ErrorKind::Malformed
     }
 }
 
@@ -327,7 +321,6 @@ mod tests {
         );
         let error = result.unwrap_err();
         assert_eq!(error.message(), c"ZFile block: decompresses to too little");
-        assert_eq!(error.kind(), ErrorKind::Malformed);
         assert_eq!(
             error.to_string(),
             "ZFile block: decompresses to too little (block 0: 5 bytes of 4096)"

@@ -3,7 +3,7 @@
 //! Why a ZFile does not open: one variant per check.
 
 use crate::units::{BlockIndex, Bytes};
-use crate::ErrorKind;
+use crate::{ErrorKind, FormatError};
 use core::ffi::CStr;
 use core::fmt;
 
@@ -155,10 +155,8 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    /// A short text that names the check.
-    #[must_use]
-    pub const fn message(&self) -> &'static CStr {
+impl FormatError for OpenError {
+    fn message(&self) -> &'static CStr {
         match self {
             Self::TooShort { .. } => c"ZFile: too short for header and trailer",
             Self::HeaderMagic { .. } => c"ZFile header: wrong magic",
@@ -186,9 +184,7 @@ impl OpenError {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Dictionary { .. } | Self::Algorithm { .. } | Self::ContentEmpty => {
                 ErrorKind::Unsupported

@@ -5,7 +5,7 @@
 //!
 //! All of it is inline: a program that never asks, as the kernel module, has no code of it.
 
-use super::area::{Area, AREA_LEN};
+use super::header_trailer::{HeaderTrailer, HEADER_LEN};
 use crate::fields::{u32_at, u8_at};
 use crate::Crc32c;
 
@@ -24,7 +24,7 @@ const FLAGS: [(u64, &str); 6] = [
 /// The first writers left garbage in what they did not set; the fields of the index in a header
 /// that was not overwritten are 0, or such garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AreaFields {
+pub struct HeaderTrailerFields {
     /// Whether it starts with the magic of a ZFile. If not, the other fields are most likely
     /// something else.
     pub has_magic: bool,
@@ -58,28 +58,28 @@ pub struct AreaFields {
     pub verify: u8,
 }
 
-impl AreaFields {
+impl HeaderTrailerFields {
     /// The fields of a header or trailer.
     #[inline]
     #[must_use]
-    pub fn new(area: &[u8; AREA_LEN], crc: Crc32c) -> Self {
-        let fields = Area(area);
+    pub fn new(area: &[u8; HEADER_LEN], crc: Crc32c) -> Self {
+        let fields = HeaderTrailer(area);
         Self {
             has_magic: fields.has_magic(),
-            size: u32_at::<24, AREA_LEN>(area),
+            size: u32_at::<24, HEADER_LEN>(area),
             digest: fields.stored_digest(),
             computed_digest: fields.computed_digest(crc),
             flags: fields.flags().0,
             index_offset: fields.index_offset(),
             index_size: fields.index_size(),
             original_file_size: fields.content_len(),
-            index_crc: u32_at::<64, AREA_LEN>(area),
+            index_crc: u32_at::<64, HEADER_LEN>(area),
             block_size: fields.block_size(),
             algo: fields.algorithm(),
-            level: u8_at::<77, AREA_LEN>(area),
-            use_dict: u8_at::<78, AREA_LEN>(area),
+            level: u8_at::<77, HEADER_LEN>(area),
+            use_dict: u8_at::<78, HEADER_LEN>(area),
             dict_size: fields.dictionary_len(),
-            verify: u8_at::<88, AREA_LEN>(area),
+            verify: u8_at::<88, HEADER_LEN>(area),
         }
     }
 
@@ -137,7 +137,7 @@ mod tests {
         area[89..].fill(0xee);
         let mut without_digest = area;
         without_digest[28..32].fill(0);
-        let fields = AreaFields {
+        let fields = HeaderTrailerFields {
             has_magic: true,
             size: 96,
             digest: 0xdead_beef,
@@ -154,21 +154,21 @@ mod tests {
             dict_size: 3,
             verify: 4,
         };
-        assert_eq!(AreaFields::new(&area, crc32c), fields);
+        assert_eq!(HeaderTrailerFields::new(&area, crc32c), fields);
         let names: Vec<_> = fields.flag_names().collect();
         assert_eq!(names, ["data", "sealed"]);
         assert!(!fields.has_digest() && !fields.is_overwritten());
         // Of another magic the rest is told all the same.
         area[23] ^= 1;
-        assert!(!AreaFields::new(&area, crc32c).has_magic);
-        assert_eq!(AreaFields::new(&area, crc32c).index_size, 17);
+        assert!(!HeaderTrailerFields::new(&area, crc32c).has_magic);
+        assert_eq!(HeaderTrailerFields::new(&area, crc32c).index_size, 17);
     }
 
     #[test]
     fn a_right_digest_is_the_computed_one() {
         let flags = HEADER | DATA | OVERWRITTEN | DIGEST;
         let area = Fields { flags, ..WRITTEN }.area();
-        let fields = AreaFields::new(&area, crc32c);
+        let fields = HeaderTrailerFields::new(&area, crc32c);
         assert_eq!(fields.digest, fields.computed_digest);
         assert!(fields.has_digest() && fields.is_overwritten());
         let names: Vec<_> = fields.flag_names().collect();

@@ -87,7 +87,7 @@ pub const fn groups_needed(block_count: u32) -> usize {
 
 /// Where a block is in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredBlock {
     /// Its first byte.
     pub offset: CompressedOffset,
     /// Its length in bytes, including its CRC.
@@ -331,7 +331,7 @@ impl<S: Deref<Target = [Group]>> JumpTable<S> {
     /// Where a block is, [`None`] if there is no such block.
     #[inline]
     #[must_use]
-    pub fn stored(&self, block: BlockIndex) -> Option<Stored> {
+    pub fn stored(&self, block: BlockIndex) -> Option<StoredBlock> {
         stored(&self.layout, &self.groups, block)
     }
 
@@ -361,13 +361,13 @@ impl<S: Deref<Target = [Group]>> JumpTable<S> {
     }
 }
 
-fn stored(layout: &Layout, groups: &[Group], block: BlockIndex) -> Option<Stored> {
+fn stored(layout: &Layout, groups: &[Group], block: BlockIndex) -> Option<StoredBlock> {
     if block.get() >= layout.block_count() {
         return None;
     }
     let group = groups.get(usize_from(block.get() >> GROUP_SHIFT))?;
     let slot = block.get() & SLOT_MASK;
-    Some(Stored {
+    Some(StoredBlock {
         offset: CompressedOffset::new(group.base.wrapping_add(u64::from(group.before(slot)))),
         len: group.len(slot),
     })
@@ -386,7 +386,7 @@ fn span(
     let end = stored(layout, groups, last)?;
     let len = end
         .offset
-        .since(start)?
+        .checked_sub(start)?
         .checked_add(Bytes::new(u64::from(end.len)))?;
     Some((start, len))
 }
@@ -417,7 +417,7 @@ pub struct Blocks<'a> {
 }
 
 impl Iterator for Blocks<'_> {
-    type Item = (BlockIndex, Stored);
+    type Item = (BlockIndex, StoredBlock);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.end {
@@ -425,7 +425,7 @@ impl Iterator for Blocks<'_> {
         }
         let block = BlockIndex::new(self.next);
         let group = self.groups.get(usize_from(self.next >> GROUP_SHIFT))?;
-        let stored = Stored {
+        let stored = StoredBlock {
             offset: CompressedOffset::new(self.offset),
             len: group.len(self.next & SLOT_MASK),
         };
@@ -448,10 +448,11 @@ mod tests {
     use super::*;
     use crate::testing::crc32c;
     use crate::zfile::testing::layout;
+    use crate::FormatError;
     use std::vec;
     use std::vec::Vec;
 
-    /// Stored lengths of every kind, for blocks of 64 KiB.
+    /// StoredBlock lengths of every kind, for blocks of 64 KiB.
     fn lens(count: u32) -> Vec<u32> {
         let kinds = [1, 65_535, 65_536, 66_052, 26, 4096, 65_537];
         (0..count as usize)
@@ -490,7 +491,7 @@ mod tests {
             let mut offset = 512;
             let mut expected = Vec::new();
             for (block, len) in (0..).zip(&lens) {
-                let stored = Stored {
+                let stored = StoredBlock {
                     offset: CompressedOffset::new(offset),
                     len: *len,
                 };

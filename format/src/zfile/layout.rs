@@ -3,8 +3,8 @@
 //! Where things are in a ZFile, from its header and, where the header was not overwritten, its
 //! trailer. A [`Layout`] exists only after every check that needs no more than those two.
 
-use super::area::{Area, AREA_LEN};
 use super::error::OpenError;
+use super::header_trailer::{HeaderTrailer, HEADER_LEN};
 use crate::convert::{u64_from, usize_from};
 use crate::units::{BlockIndex, BlockSize, Bytes, CompressedOffset, ContentOffset};
 use crate::Crc32c;
@@ -22,8 +22,8 @@ pub(super) const CRC_LEN: u32 = 4;
 /// incompressible content, and a CRC follows.
 const MAX_GROWTH: u32 = 516;
 
-/// [`AREA_LEN`] as a length in the file.
-const AREA_BYTES: u64 = u64_from(AREA_LEN);
+/// [`HEADER_LEN`] as a length in the file.
+const HEADER_BYTES: u64 = u64_from(HEADER_LEN);
 
 /// How the blocks of a ZFile are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub struct Layout {
 
 impl Layout {
     /// Checks the fields of the area in use. The index has to end at `limit`.
-    fn new(area: Area<'_>, zfile_len: u64, limit: u64) -> Result<Self, OpenError> {
+    fn new(area: HeaderTrailer<'_>, zfile_len: u64, limit: u64) -> Result<Self, OpenError> {
         let len = area.dictionary_len();
         if len != 0 {
             return Err(OpenError::Dictionary { len });
@@ -91,7 +91,7 @@ impl Layout {
         let index_offset = area.index_offset();
         let index_len = entries.wrapping_mul(ENTRY_LEN);
         let end = index_offset.checked_add(index_len);
-        if index_offset < AREA_BYTES || end.is_none_or(|end| end > limit) {
+        if index_offset < HEADER_BYTES || end.is_none_or(|end| end > limit) {
             return Err(OpenError::IndexPlace {
                 offset: index_offset,
                 len: Bytes::new(index_len),
@@ -183,7 +183,9 @@ impl Layout {
             return None;
         }
         let start = self.block_size.start_of(block);
-        let rest = ContentOffset::new(self.content_len).since(start)?.get();
+        let rest = ContentOffset::new(self.content_len)
+            .checked_sub(start)?
+            .get();
         let full = u64::from(self.block_size.get());
         u32::try_from(rest.min(full)).ok().map(usize_from)
     }
@@ -209,7 +211,7 @@ impl Layout {
 
 /// What the header tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum HeaderOutcome {
     /// All there is to know: the header was overwritten.
     Complete(Layout),
     /// That the trailer has to be read.
@@ -231,16 +233,20 @@ pub struct PendingTrailer {
 ///
 /// [`OpenError::TooShort`], any of the `Header` errors, and, if the header is complete, whatever is
 /// wrong with its fields.
-pub fn open(header: &[u8; AREA_LEN], zfile_len: Bytes, crc: Crc32c) -> Result<Opening, OpenError> {
+pub fn open(
+    header: &[u8; HEADER_LEN],
+    zfile_len: Bytes,
+    crc: Crc32c,
+) -> Result<HeaderOutcome, OpenError> {
     let len = zfile_len.get();
     let too_short = |needed| OpenError::TooShort {
         zfile_len,
         needed: Bytes::new(needed),
     };
-    if len < AREA_BYTES {
-        return Err(too_short(AREA_BYTES));
+    if len < HEADER_BYTES {
+        return Err(too_short(HEADER_BYTES));
     }
-    let area = Area(header);
+    let area = HeaderTrailer(header);
     if !area.has_magic() {
         return Err(OpenError::HeaderMagic {
             found: area.first_bytes(),
@@ -257,17 +263,17 @@ pub fn open(header: &[u8; AREA_LEN], zfile_len: Bytes, crc: Crc32c) -> Result<Op
     }
     if flags.is_overwritten() {
         // Such a file may have lost its trailer, and have anything behind its index.
-        return Layout::new(area, len, len).map(Opening::Complete);
+        return Layout::new(area, len, len).map(HeaderOutcome::Complete);
     }
     if !flags.is_data() {
         return Err(OpenError::HeaderType { flags: flags.0 });
     }
-    match len.checked_sub(AREA_BYTES) {
-        Some(offset) if offset >= AREA_BYTES => Ok(Opening::NeedsTrailer(PendingTrailer {
+    match len.checked_sub(HEADER_BYTES) {
+        Some(offset) if offset >= HEADER_BYTES => Ok(HeaderOutcome::NeedsTrailer(PendingTrailer {
             zfile_len: len,
             offset,
         })),
-        _ => Err(too_short(AREA_BYTES.wrapping_mul(2))),
+        _ => Err(too_short(HEADER_BYTES.wrapping_mul(2))),
     }
 }
 
@@ -284,8 +290,8 @@ impl PendingTrailer {
     /// # Errors
     ///
     /// Any of the `Trailer` errors, and whatever is wrong with its fields.
-    pub fn finish(self, trailer: &[u8; AREA_LEN], crc: Crc32c) -> Result<Layout, OpenError> {
-        let area = Area(trailer);
+    pub fn finish(self, trailer: &[u8; HEADER_LEN], crc: Crc32c) -> Result<Layout, OpenError> {
+        let area = HeaderTrailer(trailer);
         if !area.has_magic() {
             return Err(OpenError::TrailerMagic {
                 found: area.first_bytes(),
@@ -315,26 +321,26 @@ mod tests {
     use super::*;
     use crate::testing::crc32c;
     use crate::zfile::testing::{Fields, DATA, DIGEST, HEADER, OVERWRITTEN, SEALED};
-    use crate::ErrorKind;
+    use crate::{ErrorKind, FormatError};
     use std::string::ToString;
 
     /// Opens a file by its header alone, whose header-overwritten flag is set.
     fn complete(fields: Fields) -> Result<Layout, OpenError> {
         match open(&fields.area(), Bytes::new(LEN), crc32c)? {
-            Opening::Complete(layout) => Ok(layout),
-            Opening::NeedsTrailer(_) => panic!("the header is complete"),
+            HeaderOutcome::Complete(layout) => Ok(layout),
+            HeaderOutcome::NeedsTrailer(_) => panic!("the header is complete"),
         }
     }
 
     /// Opens a file by a right header and this trailer.
-    fn by_trailer(trailer: &[u8; AREA_LEN]) -> Result<Layout, OpenError> {
+    fn by_trailer(trailer: &[u8; HEADER_LEN]) -> Result<Layout, OpenError> {
         let header = Fields {
             flags: HEADER | DATA | DIGEST,
             ..Fields::ZERO
         };
         match open(&header.area(), Bytes::new(LEN), crc32c)? {
-            Opening::Complete(_) => panic!("the header is not complete"),
-            Opening::NeedsTrailer(pending) => {
+            HeaderOutcome::Complete(_) => panic!("the header is not complete"),
+            HeaderOutcome::NeedsTrailer(pending) => {
                 assert_eq!(pending.offset().get(), LEN - 512);
                 pending.finish(trailer, crc32c)
             }
@@ -446,7 +452,8 @@ mod tests {
         trailer[68..72].fill(0xaa);
         trailer[77..84].fill(0xaa);
         trailer[89..].fill(0xaa);
-        let Ok(Opening::NeedsTrailer(pending)) = open(&header, Bytes::new(LEN), crc32c) else {
+        let Ok(HeaderOutcome::NeedsTrailer(pending)) = open(&header, Bytes::new(LEN), crc32c)
+        else {
             panic!("an old header is right and not complete");
         };
         let layout = pending.finish(&trailer, crc32c).unwrap();
@@ -504,7 +511,7 @@ mod tests {
     fn header_digest_covers_every_byte() {
         let good = GOOD.area();
         let stored = u32::from_le_bytes([good[28], good[29], good[30], good[31]]);
-        for at in (28..32).chain(40..AREA_LEN) {
+        for at in (28..32).chain(40..HEADER_LEN) {
             let mut area = good;
             area[at] ^= 0x40;
             match open(&area, Bytes::new(LEN), crc32c) {
@@ -531,7 +538,7 @@ mod tests {
             })
         );
         assert_eq!(
-            by_trailer(&[0; AREA_LEN]),
+            by_trailer(&[0; HEADER_LEN]),
             Err(OpenError::TrailerMagic { found: [0; 8] })
         );
     }
@@ -638,7 +645,8 @@ mod tests {
             content_len: 4_096_000_000_000,
             ..GOOD
         };
-        let Ok(Opening::Complete(layout)) = open(&most.area(), Bytes::new(1 << 40), crc32c) else {
+        let Ok(HeaderOutcome::Complete(layout)) = open(&most.area(), Bytes::new(1 << 40), crc32c)
+        else {
             panic!("as large as it may be");
         };
         assert_eq!(layout.block_count(), 1_000_000_000);

@@ -2,7 +2,7 @@
 
 //! Headers, trailers and layouts for the unit tests of this folder.
 
-use super::layout::{open, Layout, Opening};
+use super::layout::{open, HeaderOutcome, Layout};
 use crate::testing::crc32c;
 use crate::units::Bytes;
 
@@ -82,7 +82,7 @@ pub(super) fn layout(
         verify: verify.into(),
     };
     match open(&fields.area(), Bytes::new(1 << 62), crc32c).unwrap() {
-        Opening::Complete(layout) => layout,
-        Opening::NeedsTrailer(_) => panic!("the header is complete"),
+        HeaderOutcome::Complete(layout) => layout,
+        HeaderOutcome::NeedsTrailer(_) => panic!("the header is complete"),
     }
 }

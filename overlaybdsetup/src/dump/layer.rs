@@ -106,7 +106,7 @@ pub struct Extent {
 
 impl LayerDump {
     pub(super) fn of(inspection: &Inspection, content: &Content, extents: bool) -> Self {
-        let fields = |area: &[u8; lsmt::AREA_LEN]| lsmt::AreaFields::new(area);
+        let fields = |area: &[u8; lsmt::HEADER_LEN]| lsmt::HeaderTrailerFields::new(area);
         let trailer = inspection.trailer.as_deref().map(fields);
         let index = trailer
             .filter(|trailer| trailer.has_magic)
@@ -147,8 +147,8 @@ impl LayerDump {
     }
 }
 
-impl From<lsmt::AreaFields> for LayerArea {
-    fn from(fields: lsmt::AreaFields) -> Self {
+impl From<lsmt::HeaderTrailerFields> for LayerArea {
+    fn from(fields: lsmt::HeaderTrailerFields) -> Self {
         Self {
             magic: fields.has_magic,
             size: fields.size,
@@ -234,7 +234,7 @@ impl IndexDump {
 
 /// The index as it stands; [`None`] if it is not inside of the layer, or too long for any.
 fn read_index(
-    trailer: &lsmt::AreaFields,
+    trailer: &lsmt::HeaderTrailerFields,
     content: &Content,
     extents: bool,
 ) -> Result<Option<(IndexDump, Option<Vec<Extent>>)>> {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::payload::Payload;
 use crate::zfile::{crc32c, Zfile};
 use overlaybd_format::units::{BlockIndex, Bytes};
-use overlaybd_format::zfile::{self, Algorithm, Layout, Opening};
+use overlaybd_format::zfile::{self, Algorithm, HeaderOutcome, Layout};
 use serde::Serialize;
 use std::io;
 
@@ -108,7 +108,7 @@ pub struct StoredBlocks {
 impl ZfileDump {
     /// The header and the trailer of a ZFile; [`None`] if it is none.
     pub(super) fn of(payload: &Payload) -> Result<Option<Self>> {
-        const AREA: u64 = zfile::AREA_LEN as u64;
+        const AREA: u64 = zfile::HEADER_LEN as u64;
         if !Content::is_zfile(payload)? {
             return Ok(None);
         }
@@ -123,24 +123,24 @@ impl ZfileDump {
         if len < AREA {
             return Ok(Some(dump));
         }
-        let (mut header, mut trailer) = ([0; zfile::AREA_LEN], [0; zfile::AREA_LEN]);
+        let (mut header, mut trailer) = ([0; zfile::HEADER_LEN], [0; zfile::HEADER_LEN]);
         payload.read(0, &mut header)?;
-        let fields = zfile::AreaFields::new(&header, crc32c);
+        let fields = zfile::HeaderTrailerFields::new(&header, crc32c);
         dump.header = Some(fields.into());
         let has_trailer = len >= 2 * AREA;
         if has_trailer {
             payload.read(len - AREA, &mut trailer)?;
-            let trailer = zfile::AreaFields::new(&trailer, crc32c);
+            let trailer = zfile::HeaderTrailerFields::new(&trailer, crc32c);
             if trailer.has_magic || !fields.is_overwritten() {
                 dump.trailer = Some(trailer.into());
             }
         }
         let layout = match zfile::open(&header, Bytes::new(len), crc32c) {
-            Ok(Opening::Complete(layout)) => {
+            Ok(HeaderOutcome::Complete(layout)) => {
                 dump.in_use = Some("header");
                 Some(layout)
             }
-            Ok(Opening::NeedsTrailer(pending)) if has_trailer => {
+            Ok(HeaderOutcome::NeedsTrailer(pending)) if has_trailer => {
                 dump.in_use = Some("trailer");
                 pending.finish(&trailer, crc32c).ok()
             }
@@ -171,8 +171,8 @@ impl ZfileDump {
     }
 }
 
-impl From<zfile::AreaFields> for ZfileArea {
-    fn from(fields: zfile::AreaFields) -> Self {
+impl From<zfile::HeaderTrailerFields> for ZfileArea {
+    fn from(fields: zfile::HeaderTrailerFields) -> Self {
         Self {
             magic: fields.has_magic,
             size: fields.size,

@@ -7,12 +7,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use overlaybd_format::units::{BlockIndex, Bytes, CompressedOffset};
-use overlaybd_format::zfile::{groups_needed, Group, JumpTableBuilder, Layout, OpenError, Stored};
+use overlaybd_format::zfile::{
+    groups_needed, Group, JumpTableBuilder, Layout, OpenError, StoredBlock,
+};
 use overlaybd_fuzz::{pieces, Header, Input};
 use overlaybd_image::crc32c;
 
 /// Where each block is, or the first thing that is wrong with the index.
-fn naive(layout: &Layout, index: &[u8]) -> Result<Vec<Stored>, OpenError> {
+fn naive(layout: &Layout, index: &[u8]) -> Result<Vec<StoredBlock>, OpenError> {
     let expected = layout.block_count();
     let (min, max) = (layout.min_stored_len(), layout.max_stored_len());
     let mut table = Vec::new();
@@ -32,7 +34,7 @@ fn naive(layout: &Layout, index: &[u8]) -> Result<Vec<Stored>, OpenError> {
             });
         }
         let offset = CompressedOffset::new(end);
-        table.push(Stored { offset, len });
+        table.push(StoredBlock { offset, len });
         end += u64::from(len);
         let index_offset = layout.index_offset().get();
         if end > index_offset {

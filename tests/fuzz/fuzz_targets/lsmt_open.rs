@@ -8,6 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use overlaybd_format::lsmt::{trailer_offset, IndexLoader, Layer, OpenError, Segment};
 use overlaybd_format::units::{Bytes, Sector, Sectors};
+use overlaybd_format::FormatError;
 use overlaybd_fuzz::{pieces, Input};
 
 const MAGIC: [u8; 24] =

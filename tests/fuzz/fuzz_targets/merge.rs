@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use overlaybd_format::lsmt::{merge, Cursor, IndexLoader, Layer, Run, Segment};
+use overlaybd_format::lsmt::{merge, Cursor, Extent, IndexLoader, Layer, Segment};
 use overlaybd_format::units::{Bytes, Sector};
 use overlaybd_fuzz::Input;
 use overlaybd_image::{map_of, oracle};
@@ -120,14 +120,14 @@ fuzz_target!(|data: &[u8]| {
         assert!(run.len().get() > 0);
         let source = owner.and_then(|owner| owner.source.map(|source| (owner.layer, source)));
         match run {
-            Run::Data {
+            Extent::Data {
                 layer,
                 source: found,
                 ..
             } => {
                 assert_eq!(source, Some((usize::from(layer), found.get())));
             }
-            Run::Zero { .. } => assert_eq!(source, None),
+            Extent::Zero { .. } => assert_eq!(source, None),
         }
         // What a run says of the sectors behind is what a look there says.
         let behind = places[number + 1..].iter().zip(&owners[number + 1..]);
@@ -137,10 +137,10 @@ fuzz_target!(|data: &[u8]| {
                 break;
             }
             match (run, owner.and_then(|owner| owner.source)) {
-                (Run::Data { source, .. }, found) => {
+                (Extent::Data { source, .. }, found) => {
                     assert_eq!(found, Some(source.get() + distance));
                 }
-                (Run::Zero { .. }, found) => assert_eq!(found, None),
+                (Extent::Zero { .. }, found) => assert_eq!(found, None),
             }
         }
     }

@@ -6,7 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use overlaybd_format::units::{BlockIndex, Bytes};
-use overlaybd_format::zfile::{open, OpenError, Opening};
+use overlaybd_format::zfile::{open, HeaderOutcome, OpenError};
+use overlaybd_format::FormatError;
 use overlaybd_fuzz::Input;
 use overlaybd_image::{crc32c, fix_digest};
 
@@ -38,8 +39,8 @@ fuzz_target!(|data: &[u8]| {
     }
     let result = open(&areas[0], Bytes::new(len), crc32c);
     let (result, limit) = match result {
-        Ok(Opening::Complete(layout)) => (Ok(layout), len),
-        Ok(Opening::NeedsTrailer(pending)) => {
+        Ok(HeaderOutcome::Complete(layout)) => (Ok(layout), len),
+        Ok(HeaderOutcome::NeedsTrailer(pending)) => {
             assert_eq!(pending.offset().get(), len - 512);
             (pending.finish(&areas[1], crc32c), len - 512)
         }

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use overlaybd_format::units::Bytes;
-use overlaybd_format::zfile::{self, Layout, Opening};
+use overlaybd_format::zfile::{self, HeaderOutcome, Layout};
 use overlaybd_image::{crc32c, fix_digest};
 
 /// An input, taken from its front. What is not there is zero.
@@ -103,8 +103,8 @@ impl Header {
     /// The layout that a file with this header and of this length has.
     pub fn open(&self, zfile_len: u64) -> Result<Layout, zfile::OpenError> {
         match zfile::open(&self.area(), Bytes::new(zfile_len), crc32c)? {
-            Opening::Complete(layout) => Ok(layout),
-            Opening::NeedsTrailer(_) => panic!("the header is overwritten"),
+            HeaderOutcome::Complete(layout) => Ok(layout),
+            HeaderOutcome::NeedsTrailer(_) => panic!("the header is overwritten"),
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use crate::{Blob, Error, ReadAt};
 use overlaybd_format::lsmt::{
-    merge, trailer_offset, virtual_size, words_needed, Cursor, IndexLoader, Layer, MapBuilder,
-    MapError, Run, Segment, SegmentMap, AREA_LEN,
+    merge, trailer_offset, virtual_size, words_needed, Cursor, Extent, IndexLoader, Layer,
+    MapBuilder, MapError, Segment, SegmentMap, HEADER_LEN,
 };
 use overlaybd_format::units::{Bytes, Sector};
 
@@ -22,7 +22,7 @@ const INDEX_PIECE: u64 = 100_001;
 pub fn load_layer(blob: &impl ReadAt) -> Result<(Layer, Vec<Segment>), Error> {
     let blob_len = Bytes::new(blob.len());
     let offset = trailer_offset(blob_len)?;
-    let (mut header, mut trailer) = ([0; AREA_LEN], [0; AREA_LEN]);
+    let (mut header, mut trailer) = ([0; HEADER_LEN], [0; HEADER_LEN]);
     blob.read_at(0, &mut header)?;
     blob.read_at(offset.get(), &mut trailer)?;
     let layer = Layer::open(&header, &trailer, blob_len)?;
@@ -123,11 +123,11 @@ impl<R: ReadAt> ReadAt for Stack<R> {
             let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
             let (out, behind) = rest.split_at_mut(len);
             match run {
-                Run::Data { layer, source, .. } => {
+                Extent::Data { layer, source, .. } => {
                     let blob = &self.blobs[usize::from(layer)];
                     blob.read_at(source.get() * SECTOR + skip, out)?;
                 }
-                Run::Zero { .. } => out.fill(0),
+                Extent::Zero { .. } => out.fill(0),
             }
             rest = behind;
             at += len as u64;

@@ -5,8 +5,8 @@
 use crate::{crc32c, Error, ReadAt, Zstd};
 use overlaybd_format::units::{Bytes, ContentOffset};
 use overlaybd_format::zfile::{
-    decode, groups_needed, open, Algorithm, Decompress, Group, JumpTable, JumpTableBuilder, Layout,
-    Lz4, Opening, AREA_LEN,
+    decode, groups_needed, open, Algorithm, Decompress, Group, HeaderOutcome, JumpTable,
+    JumpTableBuilder, Layout, Lz4, HEADER_LEN,
 };
 use std::sync::Mutex;
 
@@ -29,14 +29,14 @@ impl<R: ReadAt> ZfileReader<R> {
     ///
     /// [`Error::Zfile`] with the check that fails, [`Error::Io`].
     pub fn open(file: R) -> Result<Self, Error> {
-        let mut area = [0; AREA_LEN];
+        let mut area = [0; HEADER_LEN];
         let there = area
             .len()
-            .min(usize::try_from(file.len()).unwrap_or(AREA_LEN));
+            .min(usize::try_from(file.len()).unwrap_or(HEADER_LEN));
         file.read_at(0, &mut area[..there])?;
         let layout = match open(&area, Bytes::new(file.len()), crc32c)? {
-            Opening::Complete(layout) => layout,
-            Opening::NeedsTrailer(pending) => {
+            HeaderOutcome::Complete(layout) => layout,
+            HeaderOutcome::NeedsTrailer(pending) => {
                 file.read_at(pending.offset().get(), &mut area)?;
                 pending.finish(&area, crc32c)?
             }
@@ -83,8 +83,10 @@ impl<R: ReadAt> ZfileReader<R> {
         };
         let last = offset.checked_add(last).ok_or_else(past_end)?;
         let size = layout.block_size();
-        let (first_block, mut skip) = size.of(ContentOffset::new(offset)).ok_or_else(past_end)?;
-        let (last_block, _) = size.of(ContentOffset::new(last)).ok_or_else(past_end)?;
+        let (first_block, mut skip) = size
+            .locate(ContentOffset::new(offset))
+            .ok_or_else(past_end)?;
+        let (last_block, _) = size.locate(ContentOffset::new(last)).ok_or_else(past_end)?;
         if last >= layout.content_len().get() {
             return Err(past_end());
         }

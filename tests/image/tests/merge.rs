@@ -2,7 +2,7 @@
 
 //! The merge against the oracle, over generated layers.
 
-use overlaybd_format::lsmt::{merge, Cursor, Run, Segment};
+use overlaybd_format::lsmt::{merge, Cursor, Extent, Segment};
 use overlaybd_format::units::{Sector, Sectors};
 use overlaybd_image::{map_of, oracle};
 use proptest::collection::vec;
@@ -72,13 +72,13 @@ fn agrees_with_oracle(layers: &[Vec<Segment>]) -> Result<(), TestCaseError> {
     let map = map_of(&result).unwrap();
     for (at, expected) in expected.iter().enumerate() {
         let run = map.lookup(Sector::new(at as u64));
-        prop_assert!(!run.is_empty());
+        prop_assert_ne!(run.len(), Sectors::new(0));
         let within = run.len().get().min((owners.len() - at) as u64) as usize;
         match run {
-            Run::Data { layer, source, .. } => {
+            Extent::Data { layer, source, .. } => {
                 prop_assert_eq!(*expected, Some((usize::from(layer), Some(source.get()))));
             }
-            Run::Zero { .. } => {
+            Extent::Zero { .. } => {
                 let zero = |owner: &Option<(usize, Option<u64>)>| {
                     owner.is_none_or(|(_, source)| source.is_none())
                 };

@@ -4,7 +4,7 @@
 
 use super::{Expected, File, Image, Refusal, Verdict, SECTOR};
 use crate::{load_layer, map_of, Error, ReadAt, Slice, ZfileReader};
-use overlaybd_format::lsmt::{merge, virtual_size, Cursor, Run, SegmentMap};
+use overlaybd_format::lsmt::{merge, virtual_size, Cursor, Extent, SegmentMap};
 use overlaybd_format::units::Sector;
 
 /// What a device-mapper target of a layer would show.
@@ -64,7 +64,7 @@ struct Found {
 
 impl Found {
     fn new(zfile: Option<usize>, error: &Error) -> Self {
-        use overlaybd_format::ErrorKind;
+        use overlaybd_format::{ErrorKind, FormatError};
         let kind = match error {
             Error::Zfile(error) => Some(error.kind()),
             Error::Layer(error) => Some(error.kind()),
@@ -214,11 +214,11 @@ impl Opened<'_> {
             let len = len.min(out.len() / SECTOR);
             let (now, rest) = out.split_at_mut(len * SECTOR);
             match run {
-                Run::Data { layer, source, .. } => {
+                Extent::Data { layer, source, .. } => {
                     let device = &self.devices[usize::from(layer)];
                     device.read_at(source.get() * SECTOR as u64, now)?;
                 }
-                Run::Zero { .. } => now.fill(0),
+                Extent::Zero { .. } => now.fill(0),
             }
             sector += len as u64;
             out = rest;

@@ -7,7 +7,9 @@
 //! this with the kernel's optimisation. Prints samples as the measurements in the guest do, one
 //! line of JSON each. It reads no image: the segments are made up, the same in each run.
 
-use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, Run, Segment, SegmentMap};
+use overlaybd_format::lsmt::{
+    merge, words_needed, Cursor, Extent, MapBuilder, Segment, SegmentMap,
+};
 use overlaybd_format::units::{Sector, Sectors};
 use overlaybd_image::map_of;
 use overlaybd_tools::{
@@ -44,7 +46,7 @@ fn segments(rng: &mut fastrand::Rng, count: usize, len: u64, gap: u64) -> Vec<Se
 }
 
 /// What to compare with: a binary search as anyone writes it.
-fn plain(segments: &[Segment], sector: Sector) -> Run {
+fn plain(segments: &[Segment], sector: Sector) -> Extent {
     let (mut low, mut high) = (0, segments.len());
     while low < high {
         let middle = low + (high - low) / 2;
@@ -60,7 +62,7 @@ fn plain(segments: &[Segment], sector: Sector) -> Run {
             Ordering::Less => low = middle + 1,
             Ordering::Greater => high = middle,
             Ordering::Equal => {
-                return Run::Data {
+                return Extent::Data {
                     layer: segment.layer(),
                     source: Sector::new(
                         segment.source().get() + (sector.get() - segment.start().get()),
@@ -70,7 +72,7 @@ fn plain(segments: &[Segment], sector: Sector) -> Run {
             }
         }
     }
-    Run::Zero {
+    Extent::Zero {
         len: Sectors::new(
             segments
                 .get(low)
@@ -81,7 +83,7 @@ fn plain(segments: &[Segment], sector: Sector) -> Run {
 
 /// Nanoseconds a lookup, each of which begins when the one before is done, as it is when reads
 /// come one by one; with `APART`, the processor may work on several at once.
-fn lookups<const APART: bool>(sectors: &[Sector], lookup: impl Fn(Sector) -> Run) -> f64 {
+fn lookups<const APART: bool>(sectors: &[Sector], lookup: impl Fn(Sector) -> Extent) -> f64 {
     // Which the compiler does not know, so that a sector depends on the result before.
     let zero = black_box(0);
     let (mut before, mut sum) = (0, 0);
@@ -91,8 +93,8 @@ fn lookups<const APART: bool>(sectors: &[Sector], lookup: impl Fn(Sector) -> Run
         let run = lookup(Sector::new(sector.get() + link));
         before = run.len().get();
         sum ^= match run {
-            Run::Data { layer, source, len } => source.get() ^ len.get() ^ u64::from(layer),
-            Run::Zero { len } => len.get(),
+            Extent::Data { layer, source, len } => source.get() ^ len.get() ^ u64::from(layer),
+            Extent::Zero { len } => len.get(),
         };
     }
     black_box(sum);

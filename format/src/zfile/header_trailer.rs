@@ -6,28 +6,28 @@
 use crate::fields::{bytes_at, u32_at, u64_at, u8_at};
 use crate::Crc32c;
 
-/// The length of the header and of the trailer of a ZFile in bytes.
-pub const AREA_LEN: usize = 512;
+/// The length of a ZFile's header in bytes, and of its trailer: both have the same length.
+pub const HEADER_LEN: usize = 512;
 
 /// What both header and trailer start with: "ZFile", a version, "tuji.yyf@Alibaba".
 const MAGIC: [u8; 24] = *b"ZFile\0\x01\0tuji.yyf@Alibaba";
 
 /// A header or trailer, not checked yet.
 #[derive(Clone, Copy)]
-pub(super) struct Area<'a>(pub(super) &'a [u8; AREA_LEN]);
+pub(super) struct HeaderTrailer<'a>(pub(super) &'a [u8; HEADER_LEN]);
 
-impl Area<'_> {
+impl HeaderTrailer<'_> {
     pub(super) fn has_magic(self) -> bool {
-        *bytes_at::<0, 24, AREA_LEN>(self.0) == MAGIC
+        *bytes_at::<0, 24, HEADER_LEN>(self.0) == MAGIC
     }
 
     /// The first eight bytes, for the error that says there is no magic.
     pub(super) fn first_bytes(self) -> [u8; 8] {
-        *bytes_at::<0, 8, AREA_LEN>(self.0)
+        *bytes_at::<0, 8, HEADER_LEN>(self.0)
     }
 
     pub(super) fn flags(self) -> Flags {
-        Flags(u64_at::<32, AREA_LEN>(self.0))
+        Flags(u64_at::<32, HEADER_LEN>(self.0))
     }
 
     /// The digest in the area, and the one of the area: the CRC of all 512 bytes, with those of the
@@ -41,53 +41,53 @@ impl Area<'_> {
 
     #[inline]
     pub(super) fn stored_digest(self) -> u32 {
-        u32_at::<28, AREA_LEN>(self.0)
+        u32_at::<28, HEADER_LEN>(self.0)
     }
 
     #[inline]
     pub(super) fn computed_digest(self, crc: Crc32c) -> u32 {
-        let before = bytes_at::<0, 28, AREA_LEN>(self.0);
-        let after = bytes_at::<32, 480, AREA_LEN>(self.0);
+        let before = bytes_at::<0, 28, HEADER_LEN>(self.0);
+        let after = bytes_at::<32, 480, HEADER_LEN>(self.0);
         crc(crc(crc(0, before), &[0; 4]), after)
     }
 
     pub(super) fn index_offset(self) -> u64 {
-        u64_at::<40, AREA_LEN>(self.0)
+        u64_at::<40, HEADER_LEN>(self.0)
     }
 
     /// The number of entries of the index, not of its bytes.
     pub(super) fn index_size(self) -> u64 {
-        u64_at::<48, AREA_LEN>(self.0)
+        u64_at::<48, HEADER_LEN>(self.0)
     }
 
     pub(super) fn content_len(self) -> u64 {
-        u64_at::<56, AREA_LEN>(self.0)
+        u64_at::<56, HEADER_LEN>(self.0)
     }
 
     /// The CRC of the index, [`None`] if the area has none.
     pub(super) fn index_crc(self) -> Option<u32> {
         if self.flags().has_digest() {
-            Some(u32_at::<64, AREA_LEN>(self.0))
+            Some(u32_at::<64, HEADER_LEN>(self.0))
         } else {
             None
         }
     }
 
     pub(super) fn block_size(self) -> u32 {
-        u32_at::<72, AREA_LEN>(self.0)
+        u32_at::<72, HEADER_LEN>(self.0)
     }
 
     pub(super) fn algorithm(self) -> u8 {
-        u8_at::<76, AREA_LEN>(self.0)
+        u8_at::<76, HEADER_LEN>(self.0)
     }
 
     pub(super) fn dictionary_len(self) -> u32 {
-        u32_at::<84, AREA_LEN>(self.0)
+        u32_at::<84, HEADER_LEN>(self.0)
     }
 
     /// Whether a CRC follows each block.
     pub(super) fn verify(self) -> bool {
-        u8_at::<88, AREA_LEN>(self.0) != 0
+        u8_at::<88, HEADER_LEN>(self.0) != 0
     }
 }
 
