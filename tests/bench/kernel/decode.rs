@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The project's LZ4 decoder, for `decompress.c` to call beside the kernel's. It only passes on what it
-//! is given: the decoder is `overlaybd_format`'s own, called as `zfile_target` calls it.
+//! The project's LZ4 decoder, which `decompress.c` times in turns with the kernel's. It only
+//! forwards its arguments to the decoder of `overlaybd_format`, as `zfile_target` does.
 
 #![allow(missing_docs)]
 
@@ -11,12 +11,12 @@ use overlaybd_format::zfile::{
     Lz4, //
 };
 
-/// Decompresses one LZ4 block; -1 if it is damaged.
+/// Decompresses one LZ4 block. Returns its length, or -1 if the block is corrupt.
 ///
 /// # Safety
 ///
-/// `src` must be readable for `src_len` bytes and `dst` writable for `dst_len`, apart from each
-/// other, and no one else may touch them meanwhile.
+/// `src` must be readable for `src_len` bytes and `dst` writable for `dst_len`. They must not
+/// overlap, and no other thread may access them during the call.
 #[no_mangle]
 pub unsafe extern "C" fn overlaybd_bench_decode(
     src: *const u8,
@@ -24,7 +24,7 @@ pub unsafe extern "C" fn overlaybd_bench_decode(
     dst: *mut u8,
     dst_len: usize,
 ) -> isize {
-    // SAFETY: By the function's contract.
+    // SAFETY: By the safety requirements of this function.
     let (src, dst) = unsafe {
         (
             slice::from_raw_parts(src, src_len),

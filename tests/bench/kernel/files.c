@@ -1,68 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reads files as read(2) does, through the page cache and its readahead, but from within the kernel
- * and into nowhere: no byte is copied, and no system call is paid for, which in User-mode Linux
- * costs more than reading a small file does. What is left is the file system's work and that of
- * what is below it. The figure is a line of the kernel log, "overlaybd-bench: BYTES READS NS".
+ * Reads files as read(2) does, through the page cache and its readahead, but in the kernel, and
+ * discards the data. It copies no byte and makes no system call, which in User-mode Linux costs
+ * more than the read of a small file. The time is that of the file system and the devices below
+ * it. The figure is a line of the kernel log, "overlaybd-bench: BYTES READS NS".
  *
- * All is done while the module is loaded. It is no part of the product.
+ * The module does all its work in its init function. It is not part of the product.
  */
 
 #include <linux/atomic.h>
-#include <linux/completion.h>
 #include <linux/fadvise.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
 #include <linux/kernel_read_file.h>
-#include <linux/kthread.h>
-#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/path.h>
 #include <linux/prandom.h>
-#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
 
+#include "workers.h"
+
 static char *list;
 module_param(list, charp, 0444);
-MODULE_PARM_DESC(list, "A file with the absolute path of a file to read in each line");
+MODULE_PARM_DESC(list, "A file whose lines are the absolute paths of the files to read");
 
 static unsigned int threads = 1;
 module_param(threads, uint, 0444);
-MODULE_PARM_DESC(threads, "How many threads read");
+MODULE_PARM_DESC(threads, "The number of threads that read");
 
 static unsigned int reads;
 module_param(reads, uint, 0444);
-MODULE_PARM_DESC(reads, "Make so many reads of 4 KiB at random places; 0 reads every file whole, in order");
+MODULE_PARM_DESC(reads, "The number of random reads of 4 KiB; 0 reads all files whole, in order");
 
 static unsigned int seed = 1;
 module_param(seed, uint, 0444);
-MODULE_PARM_DESC(seed, "Of the random places");
+MODULE_PARM_DESC(seed, "The seed of the random places");
 
-#define MAX_THREADS	64
 #define PIECE		(1 << 20)
 #define RANDOM_PIECE	4096
 
 struct target {
 	const char *path;
-	/* For random reads: the file, open, and the number of places up to its end. */
+	/* For random reads: the open file, and the number of places in it and all files before. */
 	struct file *file;
 	u64 places;
 };
 
-struct worker {
-	struct completion start, done;
+struct reader {
+	struct worker worker;
 	struct rnd_state random;
 	u64 bytes, reads;
-	int error;
 };
 
 static struct target *targets;
 static unsigned int count;
 
-/* The root of whoever loads the module: kernel threads need not see the same files. */
+/* The root of the task that loads the module: that of kernel threads may be another. */
 static struct path root;
 
 static struct file *open(const char *path)
@@ -72,7 +68,7 @@ static struct file *open(const char *path)
 
 static atomic_t next;
 
-/* Up to `len` bytes of the file from `*at` on, which are then in the page cache. */
+/* Reads up to `len` bytes of the file from `*at` on into the page cache. */
 static ssize_t read_piece(struct file *file, loff_t *at, size_t len)
 {
 	struct iov_iter nowhere;
@@ -81,7 +77,7 @@ static ssize_t read_piece(struct file *file, loff_t *at, size_t len)
 	return vfs_iter_read(file, &nowhere, at, 0);
 }
 
-static int read_whole(struct worker *worker, const char *path)
+static int read_whole(struct reader *reader, const char *path)
 {
 	struct file *file = open(path);
 	loff_t at = 0;
@@ -90,15 +86,15 @@ static int read_whole(struct worker *worker, const char *path)
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	while ((n = read_piece(file, &at, PIECE)) > 0) {
-		worker->bytes += n;
-		worker->reads++;
+		reader->bytes += n;
+		reader->reads++;
 		cond_resched();
 	}
 	filp_close(file, NULL);
 	return n;
 }
 
-static int read_some(struct worker *worker)
+static int read_some(struct reader *reader)
 {
 	u64 all = targets[count - 1].places, place;
 	unsigned int n, low, high;
@@ -107,8 +103,8 @@ static int read_some(struct worker *worker)
 		ssize_t done;
 		loff_t at;
 
-		place = (((u64)prandom_u32_state(&worker->random) << 32) |
-			 prandom_u32_state(&worker->random)) % all;
+		place = (((u64)prandom_u32_state(&reader->random) << 32) |
+			 prandom_u32_state(&reader->random)) % all;
 		for (low = 0, high = count - 1; low < high;) {
 			unsigned int middle = low + (high - low) / 2;
 
@@ -121,66 +117,50 @@ static int read_some(struct worker *worker)
 		done = read_piece(targets[low].file, &at, RANDOM_PIECE);
 		if (done != RANDOM_PIECE)
 			return done < 0 ? done : -ENODATA;
-		worker->bytes += done;
-		worker->reads++;
+		reader->bytes += done;
+		reader->reads++;
 		cond_resched();
 	}
 	return 0;
 }
 
-static int worker_thread(void *data)
+static int read_files(struct worker *worker)
 {
-	struct worker *worker = data;
+	struct reader *reader = container_of(worker, struct reader, worker);
 	unsigned int n;
-
-	wait_for_completion(&worker->start);
-	if (reads) {
-		worker->error = read_some(worker);
-	} else {
-		/* Whoever is free takes the next. */
-		while (!worker->error && (n = atomic_fetch_inc(&next)) < count)
-			worker->error = read_whole(worker, targets[n].path);
-	}
-	complete(&worker->done);
-	return 0;
-}
-
-static int run(struct worker *workers)
-{
-	u64 start, bytes = 0, done = 0;
-	unsigned int n, made;
 	int error = 0;
 
-	for (made = 0; made < threads; made++) {
-		struct worker *worker = &workers[made];
-		struct task_struct *task;
-
-		init_completion(&worker->start);
-		init_completion(&worker->done);
-		prandom_seed_state(&worker->random, seed * 1000ull + made);
-		task = kthread_create(worker_thread, worker, "overlaybd-bench/%u", made);
-		if (IS_ERR(task)) {
-			error = PTR_ERR(task);
-			break;
-		}
-		wake_up_process(task);
-	}
-	/* Files are closed by work that kernel threads leave to others: not part of the time. */
-	start = ktime_get_ns();
-	for (n = 0; n < made; n++)
-		complete(&workers[n].start);
-	for (n = 0; n < made; n++) {
-		wait_for_completion(&workers[n].done);
-		error = error ?: workers[n].error;
-		bytes += workers[n].bytes;
-		done += workers[n].reads;
-	}
-	if (!error)
-		pr_info("overlaybd-bench: %llu %llu %llu\n", bytes, done, ktime_get_ns() - start);
+	if (reads)
+		return read_some(reader);
+	/* Each thread takes the next file until none is left. */
+	while (!error && (n = atomic_fetch_inc(&next)) < count)
+		error = read_whole(reader, targets[n].path);
 	return error;
 }
 
-/* One target for each line, in order; for random reads they are opened, and small ones left out. */
+static int run(struct reader *readers)
+{
+	u64 ns, bytes = 0, done = 0;
+	unsigned int n;
+	int error;
+
+	for (n = 0; n < threads; n++)
+		prandom_seed_state(&readers[n].random, seed * 1000ull + n);
+	/* The time does not include the final fput(), which kernel threads leave to a work item. */
+	error = run_workers(readers, sizeof(*readers), threads, read_files, &ns);
+	for (n = 0; n < threads; n++) {
+		bytes += readers[n].bytes;
+		done += readers[n].reads;
+	}
+	if (!error)
+		pr_info("overlaybd-bench: %llu %llu %llu\n", bytes, done, ns);
+	return error;
+}
+
+/*
+ * Creates a target for each line, in order. For random reads it opens the files; one of less than
+ * RANDOM_PIECE bytes has no place and is not read.
+ */
 static int parse(char *text)
 {
 	unsigned int lines = 0;
@@ -215,7 +195,7 @@ static int parse(char *text)
 
 static int __init reading_init(void)
 {
-	struct worker *workers;
+	struct reader *readers;
 	void *data = NULL;
 	char *text = NULL;
 	unsigned int n;
@@ -228,13 +208,13 @@ static int __init reading_init(void)
 	if (len < 0)
 		return len;
 	error = -ENOMEM;
-	workers = kcalloc(threads, sizeof(*workers), GFP_KERNEL);
+	readers = kcalloc(threads, sizeof(*readers), GFP_KERNEL);
 	text = kvmalloc(len + 1, GFP_KERNEL);
-	if (workers && text) {
+	if (readers && text) {
 		memcpy(text, data, len);
 		text[len] = '\0';
 		get_fs_root(current->fs, &root);
-		error = parse(text) ?: run(workers);
+		error = parse(text) ?: run(readers);
 	}
 	for (n = 0; n < count; n++)
 		if (targets[n].file)
@@ -242,7 +222,7 @@ static int __init reading_init(void)
 	path_put(&root);
 	kvfree(targets);
 	kvfree(text);
-	kfree(workers);
+	kfree(readers);
 	vfree(data);
 	return error;
 }
