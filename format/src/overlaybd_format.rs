@@ -121,6 +121,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod arith;
 mod convert;
 mod error;
 mod fields;

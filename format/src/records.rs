@@ -3,6 +3,8 @@
 //! Fixed-size records out of a stream that arrives in chunks of any size. It keeps at most one
 //! record back and never holds on to a chunk.
 
+use crate::arith::{add_usize, sub_usize};
+
 /// Cuts a stream into records of `N` bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Records<const N: usize> {
@@ -52,9 +54,7 @@ impl<const N: usize> Records<N> {
             self.filled = 0;
             run(&self.kept)?;
         }
-        let whole = rest
-            .len()
-            .wrapping_sub(rest.len().checked_rem(N).unwrap_or(0));
+        let whole = sub_usize(rest.len(), rest.len().checked_rem(N).unwrap_or(0));
         if let Some((records, tail)) = rest.split_at_checked(whole) {
             run(records)?;
             rest = tail;
@@ -70,7 +70,7 @@ impl<const N: usize> Records<N> {
             (self.kept.get_mut(self.filled), rest.split_first())
         {
             *slot = *byte;
-            self.filled = self.filled.wrapping_add(1);
+            self.filled = add_usize(self.filled, 1);
             rest = tail;
         }
         rest

@@ -8,7 +8,7 @@ pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
         }
     }
     crc

@@ -4,6 +4,7 @@
 //! byte of the ZFile itself are all 64-bit numbers, and mixing two of them up must not compile. The
 //! types never wrap: what can overflow returns [`None`].
 
+use crate::arith::{add_u64, shl_u32, shl_u64, shr_u64, sub_u32};
 use crate::convert::{u64_from, usize_from};
 use core::fmt;
 
@@ -230,7 +231,7 @@ impl BlockSize {
     #[inline]
     #[must_use]
     pub const fn get(self) -> u32 {
-        1u32.wrapping_shl(self.shift)
+        shl_u32(1, self.shift)
     }
 
     /// The block size in bytes, as the length of a buffer.
@@ -253,8 +254,8 @@ impl BlockSize {
     #[inline]
     #[must_use]
     pub fn locate(self, offset: ContentOffset) -> Option<(BlockIndex, usize)> {
-        let index = u32::try_from(offset.0.wrapping_shr(self.shift)).ok()?;
-        let within = u32::try_from(offset.0 & u64::from(self.get().wrapping_sub(1))).ok()?;
+        let index = u32::try_from(shr_u64(offset.0, self.shift)).ok()?;
+        let within = u32::try_from(offset.0 & self.mask()).ok()?;
         Some((BlockIndex(index), usize_from(within)))
     }
 
@@ -263,18 +264,21 @@ impl BlockSize {
     #[must_use]
     pub fn start_of(self, block: BlockIndex) -> ContentOffset {
         // At most 2^32 << 16.
-        ContentOffset(u64::from(block.0).wrapping_shl(self.shift))
+        ContentOffset(shl_u64(u64::from(block.0), self.shift))
     }
 
     /// How many blocks a content takes, the last of them perhaps not full.
     #[inline]
     #[must_use]
     pub fn blocks_needed(self, content: Bytes) -> u64 {
-        let partial = content.0 & u64::from(self.get().wrapping_sub(1)) != 0;
-        content
-            .0
-            .wrapping_shr(self.shift)
-            .wrapping_add(u64::from(partial))
+        let partial = content.0 & self.mask() != 0;
+        add_u64(shr_u64(content.0, self.shift), u64::from(partial))
+    }
+
+    /// The bits of an offset that are within a block.
+    #[inline]
+    fn mask(self) -> u64 {
+        u64::from(sub_u32(self.get(), 1))
     }
 }
 

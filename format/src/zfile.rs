@@ -24,7 +24,7 @@
 //! fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 //!     bytes.iter().fold(seed, |crc, byte| {
 //!         (0..8).fold(crc ^ u32::from(*byte), |c, _| {
-//!             (c >> 1) ^ (0x82f6_3b78 & (c & 1).wrapping_neg())
+//!             (c >> 1) ^ (0x82f6_3b78 * (c & 1))
 //!         })
 //!     })
 //! }

@@ -113,10 +113,10 @@ impl EntryFields {
         let content = u64_at::<8, { Self::LEN }>(entry);
         Self {
             start: Sector::new(place & START_MASK),
-            len: Sectors::new(place.wrapping_shr(START_BITS)),
+            len: Sectors::new(place >> START_BITS),
             source: Sector::new(content & SOURCE_MASK),
             zeroed: content & ZEROED != 0,
-            tag: low_u8(content.wrapping_shr(LAYER_SHIFT)),
+            tag: low_u8(content >> LAYER_SHIFT),
         }
     }
 

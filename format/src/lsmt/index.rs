@@ -6,6 +6,7 @@
 use super::error::OpenError;
 use super::layer::Layer;
 use super::segment::Segment;
+use crate::arith::{add_u32, add_usize};
 use crate::convert::usize_from;
 use crate::records::Records;
 use crate::units::Sector;
@@ -110,7 +111,7 @@ impl Progress {
                     expected: *expected,
                 });
             }
-            *entries = entry.wrapping_add(1);
+            *entries = add_u32(entry, 1);
             let Some(segment) = Segment::from_entry(raw) else {
                 return Ok(());
             };
@@ -141,7 +142,7 @@ impl Progress {
                 });
             };
             *slot = segment.cut();
-            *live = live.wrapping_add(1);
+            *live = add_usize(*live, 1);
             Ok(())
         })
     }

@@ -4,6 +4,7 @@
 //! every check that needs no more than those two.
 
 use super::error::OpenError;
+use crate::arith::mul_u64;
 use crate::convert::u64_from;
 use crate::fields::{bytes_at, u32_at, u64_at};
 use crate::units::{Bytes, Sector};
@@ -15,7 +16,7 @@ pub const HEADER_LEN: usize = 4096;
 const HEADER_BYTES: u64 = u64_from(HEADER_LEN);
 
 /// The least length of a blob: a header, directly followed by a trailer, is an empty layer.
-const MIN_LEN: u64 = HEADER_BYTES.wrapping_mul(2);
+const MIN_LEN: u64 = 2 * HEADER_BYTES;
 
 /// The most entries the index of a read-only layer may have: 16 MB of them. Readers refuse more
 /// since 2026.
@@ -168,7 +169,7 @@ impl Layer {
             }
         };
         let index_offset = area.index_offset();
-        let index_len = entries.wrapping_mul(ENTRY_LEN);
+        let index_len = mul_u64(entries, ENTRY_LEN);
         let end = index_offset.checked_add(index_len);
         if index_offset < HEADER_BYTES || end.is_none_or(|end| end > limit) {
             return Err(OpenError::IndexPlace {
@@ -204,7 +205,7 @@ impl Layer {
     #[inline]
     #[must_use]
     pub fn index_len(&self) -> Bytes {
-        Bytes::new(u64::from(self.index_entries).wrapping_mul(ENTRY_LEN))
+        Bytes::new(mul_u64(u64::from(self.index_entries), ENTRY_LEN))
     }
 
     /// The size of the image that this layer asks for: a multiple of 512, 0 if it leaves that to

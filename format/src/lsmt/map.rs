@@ -3,6 +3,7 @@
 //! The merged segments of an image, and what is at a sector of it.
 
 use super::segment::Segment;
+use crate::arith::{add_u32, add_u64, add_usize, mul_usize, shr_u64, sub_usize};
 use crate::convert::{low_u16, low_u32, u64_from, usize_from};
 use crate::units::{Sector, Sectors};
 use core::fmt;
@@ -32,7 +33,6 @@ impl Extent {
     /// The number of sectors: never 0.
     #[inline]
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "an extent is never empty")]
     pub const fn len(&self) -> Sectors {
         match self {
             Self::Data { len, .. } | Self::Zero { len } => *len,
@@ -50,7 +50,7 @@ impl Extent {
             .filter(|len| len.get() != 0)?;
         (!segment.zeroed()).then(|| Self::Data {
             layer: segment.layer(),
-            source: Sector::new(segment.source().get().wrapping_add(skipped.get())),
+            source: Sector::new(add_u64(segment.source().get(), skipped.get())),
             len,
         })
     }
@@ -79,10 +79,10 @@ const WORDS: usize = 4;
 /// bits are the number of sectors. The segment's key is the first sector without these bits.
 const LOW_BITS: u32 = 2;
 
-const LOW_MASK: u32 = 1u32.wrapping_shl(LOW_BITS).wrapping_sub(1);
+const LOW_MASK: u32 = (1 << LOW_BITS) - 1;
 
 /// The end of the sectors at which a segment can start that is in a group: 8 TiB.
-const GROUPS_END: u64 = 1u64.wrapping_shl(u32::BITS.wrapping_add(LOW_BITS));
+const GROUPS_END: u64 = 1 << (u32::BITS + LOW_BITS);
 
 /// Why a map cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,54 +285,50 @@ impl<S> fmt::Debug for SegmentMap<S> {
 impl MapLayout {
     /// Of `len` segments, none of which starts behind `last`.
     fn new(len: usize, last: Sector) -> Self {
-        let groups = if last.get() < GROUPS_END {
-            len / GROUP
-        } else {
-            0
-        };
-        // What groups leave of their segments' memory, and as many buckets as fit in it.
-        let room = groups.wrapping_mul(GROUP.wrapping_mul(WORDS).wrapping_sub(GROUP_WORDS));
-        let words = |bucket_bits| last.get().wrapping_shr(bucket_bits).saturating_add(2);
-        let mut bucket_bits: u32 = 0;
-        while words(bucket_bits) > u64_from(room).max(2) {
-            bucket_bits = bucket_bits.wrapping_add(1);
-        }
-        Self {
+        let mut layout = Self {
             len,
             last,
-            groups,
-            directory: match groups {
-                0 => 0,
-                _ => usize::try_from(words(bucket_bits)).unwrap_or(room),
-            },
-            bucket_bits,
+            groups: 0,
+            directory: 0,
+            bucket_bits: 0,
             ungrouped_start: None,
+        };
+        if len < GROUP || last.get() >= GROUPS_END {
+            return layout;
         }
+        layout.groups = len / GROUP;
+        // What groups leave of their segments' memory, and as many buckets as fit in it.
+        let room = mul_usize(layout.groups, GROUP * WORDS - GROUP_WORDS);
+        let words = |bucket_bits| add_u64(shr_u64(last.get(), bucket_bits), 2);
+        while words(layout.bucket_bits) > u64_from(room) {
+            layout.bucket_bits = add_u32(layout.bucket_bits, 1);
+        }
+        layout.directory = usize::try_from(words(layout.bucket_bits)).unwrap_or(room);
+        layout
     }
 
     /// The bucket of the image that a sector is in.
     #[inline]
     fn bucket(self, sector: Sector) -> usize {
-        usize::try_from(sector.get().wrapping_shr(self.bucket_bits)).unwrap_or(usize::MAX)
+        usize::try_from(shr_u64(sector.get(), self.bucket_bits)).unwrap_or(usize::MAX)
     }
 
     /// The number of segments in groups: the first ones.
     #[inline]
     const fn grouped(self) -> usize {
-        self.groups.wrapping_mul(GROUP)
+        mul_usize(self.groups, GROUP)
     }
 
     /// The first word of a group.
     #[inline]
     const fn group(self, group: usize) -> usize {
-        self.directory.wrapping_add(group.wrapping_mul(GROUP_WORDS))
+        add_usize(self.directory, mul_usize(group, GROUP_WORDS))
     }
 
     /// The first word of a segment that is in no group, counted from the first of those.
     #[inline]
     const fn ungrouped(self, number: usize) -> usize {
-        self.group(self.groups)
-            .wrapping_add(number.wrapping_mul(WORDS))
+        add_usize(self.group(self.groups), mul_usize(number, WORDS))
     }
 }
 
@@ -403,7 +399,7 @@ fn push_segment(
         fill_directory(words, *layout, progress, layout.bucket(segment.start()))?;
         pack(words, *layout, index, segment).ok_or(MapError::Unexpected)?;
     }
-    progress.segments = index.wrapping_add(1);
+    progress.segments = add_usize(index, 1);
     Ok(())
 }
 
@@ -418,9 +414,9 @@ impl Group<'_> {
         let [k0, k1, k2, k3, m01, m23, a0, b0, a1, b1, a2, b2, a3, b3] = *self.0;
         [
             unpack(k0, low_u16(m01), [a0, b0]),
-            unpack(k1, low_u16(m01.wrapping_shr(u16::BITS)), [a1, b1]),
+            unpack(k1, low_u16(m01 >> u16::BITS), [a1, b1]),
             unpack(k2, low_u16(m23), [a2, b2]),
-            unpack(k3, low_u16(m23.wrapping_shr(u16::BITS)), [a3, b3]),
+            unpack(k3, low_u16(m23 >> u16::BITS), [a3, b3]),
         ]
     }
 
@@ -436,9 +432,9 @@ impl Group<'_> {
 fn unpack(key: u32, tail: u16, [low, high]: [u32; 2]) -> Segment {
     let tail = u32::from(tail);
     Segment::from_parts(
-        Sector::new(u64::from(key).wrapping_shl(LOW_BITS) | u64::from(tail & LOW_MASK)),
-        tail.wrapping_shr(LOW_BITS),
-        u64::from(low) | u64::from(high).wrapping_shl(u32::BITS),
+        Sector::new(u64::from(key) << LOW_BITS | u64::from(tail & LOW_MASK)),
+        tail >> LOW_BITS,
+        u64::from(low) | u64::from(high) << u32::BITS,
     )
 }
 
@@ -452,15 +448,15 @@ fn pack(words: &mut [u32], layout: MapLayout, index: usize, segment: Segment) ->
 
     let start = segment.start().get();
     let (len, content) = segment.len_and_content();
-    *keys.get_mut(slot)? = low_u32(start.wrapping_shr(LOW_BITS));
-    let tail = low_u32(start) & LOW_MASK | len.wrapping_shl(LOW_BITS);
+    *keys.get_mut(slot)? = low_u32(start >> LOW_BITS);
+    let tail = low_u32(start) & LOW_MASK | len << LOW_BITS;
     let pair = tails.get_mut(slot / 2)?;
     *pair = match slot % 2 {
         0 => tail,
-        _ => *pair | tail.wrapping_shl(u16::BITS),
+        _ => *pair | tail << u16::BITS,
     };
-    let contents = contents.get_mut(slot.wrapping_mul(2)..)?;
-    *contents.first_chunk_mut()? = [low_u32(content), low_u32(content.wrapping_shr(u32::BITS))];
+    let contents = contents.get_mut(mul_usize(slot, 2)..)?;
+    *contents.first_chunk_mut()? = [low_u32(content), low_u32(content >> u32::BITS)];
     Some(())
 }
 
@@ -477,11 +473,11 @@ fn find(words: &[u32], layout: MapLayout, sector: Sector) -> usize {
     };
     let (mut low, mut high) = (usize_from(first), usize_from(last));
     while low < high {
-        let middle = high.wrapping_sub(high.wrapping_sub(low) / 2);
+        let middle = sub_usize(high, sub_usize(high, low) / 2);
         if group(words, layout, middle).is_some_and(|group| group.start() <= sector) {
             low = middle;
         } else {
-            high = middle.wrapping_sub(1);
+            high = sub_usize(middle, 1);
         }
     }
     low
@@ -512,7 +508,7 @@ fn lookup(words: &[u32], layout: MapLayout, sector: Sector) -> Extent {
                 behind = Some(segment.start());
             }
         }
-        let next = place.wrapping_add(1);
+        let next = add_usize(place, 1);
         Extent::zero(
             sector,
             behind.or_else(|| match next < layout.groups {
@@ -526,12 +522,12 @@ fn lookup(words: &[u32], layout: MapLayout, sector: Sector) -> Extent {
 /// [`lookup`], of a sector not before the first segment that is in no group.
 #[cold]
 fn lookup_ungrouped(words: &[u32], layout: MapLayout, sector: Sector) -> Extent {
-    let count = layout.len.wrapping_sub(layout.grouped());
+    let count = sub_usize(layout.len, layout.grouped());
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low.midpoint(high);
         if ungrouped(words, layout, middle).is_some_and(|segment| segment.start() <= sector) {
-            low = middle.wrapping_add(1);
+            low = add_usize(middle, 1);
         } else {
             high = middle;
         }
@@ -740,6 +736,8 @@ mod tests {
             }
         );
         assert!(MapBuilder::new(usize::MAX, last, vec![0; 11]).is_err());
+        // The last sector that the type can hold.
+        assert!(MapBuilder::new(3, Sector::new(u64::MAX), vec![0; 12]).is_ok());
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! 2i + 1; layer i of n is leaf n + i. That holds for any n, not only for powers of two.
 
 use super::segment::Segment;
+use crate::arith::{add_usize, shl_u64, sub_u32};
 use crate::convert::low_u8;
 use core::fmt;
 use core::ops::Deref;
@@ -60,7 +61,7 @@ impl Cursor {
     fn advance(&mut self, layer: &[Segment]) {
         self.current = self.ahead;
         self.ahead = layer.get(self.taken).copied().unwrap_or(Segment::EMPTY);
-        self.taken = self.taken.wrapping_add(1);
+        self.taken = add_usize(self.taken, 1);
     }
 
     /// Where the segment ahead starts.
@@ -232,7 +233,7 @@ fn start<L: Deref<Target = [Segment]>>(layers: &[L], cursors: &mut [Cursor]) -> 
 /// The node of a layer's leaf.
 #[inline]
 fn leaf(cursors: &[Cursor], layer: usize) -> usize {
-    cursors.len().wrapping_add(layer)
+    add_usize(cursors.len(), layer)
 }
 
 /// Holds the matches of the layer that won last, which has a new key, and returns the new winner.
@@ -258,7 +259,7 @@ impl LayerSet {
     #[inline]
     fn word(&mut self, layer: u8) -> Option<(&mut u64, u64)> {
         let word = self.0.get_mut(usize::from(layer >> 6))?;
-        Some((word, 1u64.wrapping_shl(u32::from(layer & 63))))
+        Some((word, shl_u64(1, u32::from(layer & 63))))
     }
 
     #[inline]
@@ -286,7 +287,7 @@ impl LayerSet {
         let [first, second, third, fourth] = self.0;
         for (base, word) in [(192, fourth), (128, third), (64, second), (0, first)] {
             if word != 0 {
-                let bit = 63u32.wrapping_sub(word.leading_zeros());
+                let bit = sub_u32(63, word.leading_zeros());
                 return Some(base | low_u8(u64::from(bit)));
             }
         }

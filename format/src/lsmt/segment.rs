@@ -2,6 +2,7 @@
 
 //! A run of sectors of the image that one layer knows: 16 bytes, packed as the format packs them.
 
+use crate::arith::{add_u64, sub_u64};
 use crate::convert::{low_u32, low_u8, u64_from_u32, u64_from_u8};
 use crate::fields::u64_at;
 use crate::units::{Sector, Sectors};
@@ -13,19 +14,14 @@ const SOURCE_BITS: u32 = 55;
 pub(super) const LAYER_SHIFT: u32 = 56;
 pub(super) const ZEROED: u64 = 1 << SOURCE_BITS;
 
-pub(super) const START_MASK: u64 = mask(START_BITS);
-const LEN_MASK: u64 = mask(LEN_BITS);
-pub(super) const SOURCE_MASK: u64 = mask(SOURCE_BITS);
+pub(super) const START_MASK: u64 = (1 << START_BITS) - 1;
+const LEN_MASK: u64 = (1 << LEN_BITS) - 1;
+pub(super) const SOURCE_MASK: u64 = (1 << SOURCE_BITS) - 1;
 
 /// The start of an entry that only pads the index.
 pub(super) const PADDING_START: u64 = START_MASK;
 
 const _: () = assert!(START_BITS + LEN_BITS == 64 && size_of::<Segment>() == 16);
-
-/// The lowest `bits` bits.
-const fn mask(bits: u32) -> u64 {
-    1u64.wrapping_shl(bits).wrapping_sub(1)
-}
 
 /// A run of sectors of the image that one layer knows.
 ///
@@ -68,7 +64,7 @@ impl Segment {
             return None;
         }
         Some(Self {
-            place: start.get() | len.get().wrapping_shl(START_BITS),
+            place: start.get() | len.get() << START_BITS,
             content: source.get(),
         })
     }
@@ -98,14 +94,14 @@ impl Segment {
     /// What a map keeps apart from the first sector: the number of sectors, and what they hold.
     #[inline]
     pub(super) const fn len_and_content(self) -> (u32, u64) {
-        (low_u32(self.place.wrapping_shr(START_BITS)), self.content)
+        (low_u32(self.place >> START_BITS), self.content)
     }
 
     /// A segment of its parts, see [`Self::len_and_content`]. Bits too many are cut off.
     #[inline]
     pub(super) const fn from_parts(start: Sector, len: u32, content: u64) -> Self {
         Self {
-            place: start.get() & START_MASK | u64_from_u32(len).wrapping_shl(START_BITS),
+            place: start.get() & START_MASK | u64_from_u32(len) << START_BITS,
             content,
         }
     }
@@ -115,9 +111,9 @@ impl Segment {
     pub(super) const fn words(self) -> [u32; 4] {
         [
             low_u32(self.place),
-            low_u32(self.place.wrapping_shr(u32::BITS)),
+            low_u32(self.place >> u32::BITS),
             low_u32(self.content),
-            low_u32(self.content.wrapping_shr(u32::BITS)),
+            low_u32(self.content >> u32::BITS),
         ]
     }
 
@@ -125,19 +121,19 @@ impl Segment {
     #[inline]
     pub(super) const fn from_words([a, b, c, d]: [u32; 4]) -> Self {
         Self {
-            place: u64_from_u32(a) | u64_from_u32(b).wrapping_shl(u32::BITS),
-            content: u64_from_u32(c) | u64_from_u32(d).wrapping_shl(u32::BITS),
+            place: u64_from_u32(a) | u64_from_u32(b) << u32::BITS,
+            content: u64_from_u32(c) | u64_from_u32(d) << u32::BITS,
         }
     }
 
     /// The segment without what lies behind [`Self::LIMIT`].
     pub(super) fn cut(self) -> Self {
-        let room = Self::LIMIT.get().wrapping_sub(self.start().get());
+        let room = sub_u64(Self::LIMIT.get(), self.start().get());
         if self.len().get() <= room {
             return self;
         }
         Self {
-            place: self.start().get() | room.wrapping_shl(START_BITS),
+            place: self.start().get() | room << START_BITS,
             content: self.content,
         }
     }
@@ -148,7 +144,7 @@ impl Segment {
     pub(super) const fn with_layer(self, layer: u8) -> Self {
         Self {
             place: self.place,
-            content: self.content & mask(LAYER_SHIFT) | (u64_from_u8(layer)) << LAYER_SHIFT,
+            content: self.content & (ZEROED | SOURCE_MASK) | u64_from_u8(layer) << LAYER_SHIFT,
         }
     }
 
@@ -164,13 +160,13 @@ impl Segment {
         let skipped = if self.zeroed() {
             0
         } else {
-            from.wrapping_sub(start)
+            sub_u64(from, start)
         };
         Some(Self {
-            place: from | to.wrapping_sub(from).wrapping_shl(START_BITS),
+            place: from | sub_u64(to, from) << START_BITS,
             // The end of the data was checked against the end of the blob, so this stays within
             // its 55 bits.
-            content: self.content.wrapping_add(skipped),
+            content: add_u64(self.content, skipped),
         })
     }
 
@@ -185,7 +181,7 @@ impl Segment {
     #[inline]
     #[must_use]
     pub const fn len(self) -> Sectors {
-        Sectors::new(self.place.wrapping_shr(START_BITS))
+        Sectors::new(self.place >> START_BITS)
     }
 
     /// Whether it has no sectors.
@@ -199,7 +195,7 @@ impl Segment {
     #[inline]
     #[must_use]
     pub const fn end(self) -> Sector {
-        Sector::new(self.start().get().wrapping_add(self.len().get()))
+        Sector::new(add_u64(self.start().get(), self.len().get()))
     }
 
     /// The first sector of its data in the blob. Of no meaning if it is [`Self::zeroed`].
@@ -220,7 +216,7 @@ impl Segment {
     #[inline]
     #[must_use]
     pub const fn layer(self) -> u8 {
-        low_u8(self.content.wrapping_shr(LAYER_SHIFT))
+        low_u8(self.content >> LAYER_SHIFT)
     }
 }
 

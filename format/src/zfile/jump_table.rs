@@ -12,6 +12,7 @@
 
 use super::error::OpenError;
 use super::layout::{Layout, ENTRY_LEN};
+use crate::arith::{add_u32, add_u64, shl_u64, shr_u64, sub_u64};
 use crate::convert::{low_u16, usize_from};
 use crate::records::Records;
 use crate::units::{BlockIndex, Bytes, CompressedOffset};
@@ -53,7 +54,7 @@ impl Group {
     #[inline]
     fn len(&self, slot: u32) -> u32 {
         let low = self.lens.get(usize_from(slot)).copied().unwrap_or(0);
-        let high = u32::from(self.long.wrapping_shr(slot) & 1 != 0);
+        let high = u32::from(shr_u64(self.long, slot) & 1 != 0);
         u32::from(low) | high << 16
     }
 
@@ -64,9 +65,9 @@ impl Group {
             .lens
             .iter()
             .take(usize_from(slot))
-            .fold(0u32, |sum, len| sum.wrapping_add(u32::from(*len)));
-        let mask = 1u64.wrapping_shl(slot).wrapping_sub(1);
-        low.wrapping_add((self.long & mask).count_ones() << 16)
+            .fold(0u32, |sum, len| add_u32(sum, u32::from(*len)));
+        let mask = sub_u64(shl_u64(1, slot), 1);
+        add_u32(low, (self.long & mask).count_ones() << 16)
     }
 }
 
@@ -222,9 +223,12 @@ impl Progress {
                 .first_chunk()
                 .map_or(0, |entry| u32::from_le_bytes(*entry));
             wrong |= len < min || len > max;
-            // Of right ones, 64 of at most 66052 bytes.
-            sum = sum.wrapping_add(len);
-            long = long.wrapping_shr(1) | u64::from(len >> 16).wrapping_shl(SLOT_MASK);
+            // Of right ones, 64 of at most 66052 bytes. The sum of others is not used.
+            #[allow(clippy::disallowed_methods, reason = "wrong lengths may overflow")]
+            {
+                sum = sum.wrapping_add(len);
+            }
+            long = long >> 1 | u64::from(len >> 16) << SLOT_MASK;
             *low = low_u16(len);
         }
         let end = self.end.saturating_add(u64::from(sum));
@@ -266,9 +270,9 @@ impl Progress {
         if let Some(low) = group.lens.get_mut(usize_from(slot)) {
             *low = low_u16(len);
         }
-        group.long |= u64::from(len >> 16).wrapping_shl(slot);
+        group.long |= shl_u64(u64::from(len >> 16), slot);
         // 10^9 blocks of at most 66052 bytes do not overflow, and the index ends it before.
-        let end = self.end.wrapping_add(u64::from(len));
+        let end = add_u64(self.end, u64::from(len));
         if end > index_offset {
             return Err(OpenError::BlocksPastIndex {
                 block,
@@ -276,7 +280,7 @@ impl Progress {
                 index_offset,
             });
         }
-        (self.blocks, self.end) = (block.get().wrapping_add(1), end);
+        (self.blocks, self.end) = (add_u32(block.get(), 1), end);
         Ok(())
     }
 
@@ -368,7 +372,7 @@ fn stored(layout: &Layout, groups: &[Group], block: BlockIndex) -> Option<Stored
     let group = groups.get(usize_from(block.get() >> GROUP_SHIFT))?;
     let slot = block.get() & SLOT_MASK;
     Some(StoredBlock {
-        offset: CompressedOffset::new(group.base.wrapping_add(u64::from(group.before(slot)))),
+        offset: CompressedOffset::new(add_u64(group.base, u64::from(group.before(slot)))),
         len: group.len(slot),
     })
 }
@@ -429,8 +433,8 @@ impl Iterator for Blocks<'_> {
             offset: CompressedOffset::new(self.offset),
             len: group.len(self.next & SLOT_MASK),
         };
-        self.next = self.next.wrapping_add(1);
-        self.offset = self.offset.wrapping_add(u64::from(stored.len));
+        self.next = add_u32(self.next, 1);
+        self.offset = add_u64(self.offset, u64::from(stored.len));
         Some((block, stored))
     }
 

@@ -5,6 +5,7 @@
 
 use super::error::OpenError;
 use super::header_trailer::{HeaderTrailer, HEADER_LEN};
+use crate::arith::{add_u32, mul_u64};
 use crate::convert::{u64_from, usize_from};
 use crate::units::{BlockIndex, BlockSize, Bytes, CompressedOffset, ContentOffset};
 use crate::Crc32c;
@@ -89,7 +90,7 @@ impl Layout {
         }
 
         let index_offset = area.index_offset();
-        let index_len = entries.wrapping_mul(ENTRY_LEN);
+        let index_len = mul_u64(entries, ENTRY_LEN);
         let end = index_offset.checked_add(index_len);
         if index_offset < HEADER_BYTES || end.is_none_or(|end| end > limit) {
             return Err(OpenError::IndexPlace {
@@ -164,7 +165,7 @@ impl Layout {
     #[inline]
     #[must_use]
     pub fn index_len(&self) -> Bytes {
-        Bytes::new(u64::from(self.block_count).wrapping_mul(ENTRY_LEN))
+        Bytes::new(mul_u64(u64::from(self.block_count), ENTRY_LEN))
     }
 
     /// The CRC of the index, [`None`] if the file has none.
@@ -195,7 +196,7 @@ impl Layout {
     #[must_use]
     pub const fn min_stored_len(&self) -> u32 {
         if self.verify {
-            CRC_LEN.wrapping_add(1)
+            CRC_LEN + 1
         } else {
             1
         }
@@ -205,7 +206,7 @@ impl Layout {
     #[inline]
     #[must_use]
     pub const fn max_stored_len(&self) -> u32 {
-        self.block_size.get().wrapping_add(MAX_GROWTH)
+        add_u32(self.block_size.get(), MAX_GROWTH)
     }
 }
 
@@ -273,7 +274,7 @@ pub fn open(
             zfile_len: len,
             offset,
         })),
-        _ => Err(too_short(HEADER_BYTES.wrapping_mul(2))),
+        _ => Err(too_short(2 * HEADER_BYTES)),
     }
 }
 
