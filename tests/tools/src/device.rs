@@ -6,6 +6,7 @@ use crate::{
     sys::{self, Buffer},
     Context, Failure,
 };
+use rustix::fs::OFlags;
 use std::{
     fs::{File, OpenOptions},
     io::{self, IoSliceMut, Seek, SeekFrom},
@@ -54,7 +55,7 @@ impl Device {
         let mut options = OpenOptions::new();
         options.read(true);
         if direct {
-            options.custom_flags(libc::O_DIRECT);
+            options.custom_flags(OFlags::DIRECT.bits() as i32);
         }
         let mut file = options.open(path).context(path.display())?;
         let len = file.seek(SeekFrom::End(0)).context(path.display())?;

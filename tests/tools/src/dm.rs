@@ -5,11 +5,12 @@
 //! The cases use dmsetup. This is for what takes a thousand calls, for which starting a process
 //! each time is too slow, and for what libdevmapper hides: buffers too small for the answer.
 
-use crate::{sys, Context, Failure};
+use crate::{
+    sys::{self, DM_HEADER as HEADER},
+    Context, Failure,
+};
 use std::{fs::File, io, path::PathBuf};
 
-/// Size of `struct dm_ioctl`, with which every buffer begins.
-pub const HEADER: usize = 312;
 /// Size of `struct dm_target_spec`.
 const SPEC: usize = 40;
 

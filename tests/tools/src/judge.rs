@@ -16,6 +16,7 @@
 //! them and says so with a short count.
 
 use crate::{sys::errno_name, Failure, SECTOR};
+use rustix::io::Errno;
 use std::{io, ops::Range};
 
 /// The bytes that memory holds before a read. No eight of them are the same as eight others, so that
@@ -201,7 +202,7 @@ impl Target<'_> {
             }
             (Ok(n), _) => Err(format!("{n} bytes were read, not {len}")),
             (Err(error), Wanted::Either | Wanted::Failure { .. })
-                if error.raw_os_error() == Some(libc::EIO) =>
+                if Errno::from_io_error(error) == Some(Errno::IO) =>
             {
                 self.leftovers(content)?;
                 Ok(Ended::Badly)
@@ -410,7 +411,7 @@ mod tests {
             self.content.0[number * 512..(number + 1) * 512].to_vec()
         }
 
-        fn judge(&self, outcome: Result<usize, i32>, wanted: Wanted) -> Result<Ended, Failure> {
+        fn judge(&self, outcome: Result<usize, Errno>, wanted: Wanted) -> Result<Ended, Failure> {
             let target = Target {
                 memory: &self.memory,
                 places: &self.places,
@@ -418,14 +419,14 @@ mod tests {
                 at: self.at,
                 cached: self.cached,
             };
-            let outcome = outcome.map_err(io::Error::from_raw_os_error);
+            let outcome = outcome.map_err(io::Error::from);
             target.judge(&outcome, wanted, &self.content)
         }
 
         /// Has it judged as a read that failed, as it might.
         fn failed(&self) -> Result<Ended, Failure> {
-            let one = self.judge(Err(libc::EIO), Wanted::Either);
-            let other = self.judge(Err(libc::EIO), Wanted::Failure { unreadable: 2100 });
+            let one = self.judge(Err(Errno::IO), Wanted::Either);
+            let other = self.judge(Err(Errno::IO), Wanted::Failure { unreadable: 2100 });
             assert_eq!(one, other);
             one
         }
@@ -438,7 +439,7 @@ mod tests {
         assert!(failure.contains(text), "{failure}");
     }
 
-    const EIO: Result<usize, i32> = Err(libc::EIO);
+    const EIO: Result<usize, Errno> = Err(Errno::IO);
 
     #[test]
     fn a_pattern_is_found_byte_for_byte_and_nowhere_else() {
@@ -551,7 +552,7 @@ mod tests {
         assert_eq!(read.judge(EIO, fails), Ok(Ended::Badly));
         assert_eq!(read.judge(EIO, Wanted::Either), Ok(Ended::Badly));
         refused(read.judge(EIO, Wanted::Success), "EIO");
-        for errno in [libc::EAGAIN, libc::EINVAL, libc::ENOMEM, libc::EILSEQ] {
+        for errno in [Errno::AGAIN, Errno::INVAL, Errno::NOMEM, Errno::ILSEQ] {
             for wanted in [Wanted::Success, Wanted::Either, fails] {
                 assert!(read.judge(Err(errno), wanted).is_err());
             }

@@ -15,6 +15,7 @@ use crate::{
     sys::Buffer,
     Context, Failure, SECTOR,
 };
+use rustix::io::Errno;
 use std::{
     io::{self, IoSliceMut},
     ops::Range,
@@ -376,7 +377,10 @@ impl Plan {
 fn refused(outcome: &io::Result<usize>, len: usize) -> bool {
     match outcome {
         Ok(n) => *n < len,
-        Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)),
+        Err(error) => matches!(
+            Errno::from_io_error(error),
+            Some(Errno::AGAIN | Errno::OPNOTSUPP)
+        ),
     }
 }
 
@@ -453,8 +457,8 @@ mod tests {
 
     const GOOD: Flaw<'static> = &|_| {};
 
-    fn error(errno: i32) -> io::Result<usize> {
-        Err(io::Error::from_raw_os_error(errno))
+    fn error(errno: Errno) -> io::Result<usize> {
+        Err(errno.into())
     }
 
     impl Source for Fake<'_> {
@@ -479,7 +483,7 @@ mod tests {
                 Some(_) => 0,
             };
             out[..good].copy_from_slice(&self.content.0[at as usize..at as usize + good]);
-            let outcome = if good > 0 { Ok(good) } else { error(libc::EIO) };
+            let outcome = if good > 0 { Ok(good) } else { error(Errno::IO) };
             let mut did = Did {
                 out: &mut out,
                 at,
@@ -569,19 +573,19 @@ mod tests {
                 }
             }
         };
-        for errno in [libc::EAGAIN, libc::EOPNOTSUPP] {
+        for errno in [Errno::AGAIN, Errno::OPNOTSUPP] {
             let done = random(&plan(""), &refuse(errno), GOOD).unwrap();
             assert!(done.nowait_refused > 20);
         }
-        assert!(random(&plan(""), &refuse(libc::EIO), GOOD).is_err());
+        assert!(random(&plan(""), &refuse(Errno::IO), GOOD).is_err());
         // Nobody else may say so.
-        let again: Flaw<'_> = &|did| did.outcome = error(libc::EAGAIN);
+        let again: Flaw<'_> = &|did| did.outcome = error(Errno::AGAIN);
         found(&plan(""), again);
         // What was left by one that was refused.
         let leave: Flaw<'_> = &|did| {
             if did.nowait {
                 did.out[0] ^= 1;
-                did.outcome = error(libc::EAGAIN);
+                did.outcome = error(Errno::AGAIN);
             }
         };
         let what = random(&plan(""), leave, GOOD).err().unwrap();
@@ -610,7 +614,7 @@ mod tests {
     #[test]
     fn errors_and_short_reads_are_found() {
         let plan = plan("");
-        for errno in [libc::EIO, libc::EINVAL, libc::ENOMEM] {
+        for errno in [Errno::IO, Errno::INVAL, Errno::NOMEM] {
             found(&plan, &|did| did.outcome = error(errno));
         }
         found(&plan, &|did| {
@@ -620,7 +624,7 @@ mod tests {
 
     #[test]
     fn only_eio_is_an_error_that_is_wanted() {
-        for errno in [libc::EINVAL, libc::EILSEQ, libc::ENODATA] {
+        for errno in [Errno::INVAL, Errno::ILSEQ, Errno::NODATA] {
             found(&plan(HOLE), &|did| {
                 if did.outcome.is_err() {
                     did.outcome = error(errno);
@@ -631,7 +635,7 @@ mod tests {
 
     #[test]
     fn an_error_where_none_should_be_is_found_in_direct_reads() {
-        let flaw: Flaw<'_> = &|did| did.outcome = error(libc::EIO);
+        let flaw: Flaw<'_> = &|did| did.outcome = error(Errno::IO);
         assert!(random(&plan(HOLE), flaw, GOOD).is_err());
         let mut plan = plan("");
         plan.allow_eio = true;
@@ -639,7 +643,7 @@ mod tests {
         assert!(random(&plan, flaw, GOOD).is_ok());
         let leave: Flaw<'_> = &|did| {
             did.out[0] ^= 1;
-            did.outcome = error(libc::EIO);
+            did.outcome = error(Errno::IO);
         };
         found(&plan, leave);
     }
@@ -761,7 +765,7 @@ mod tests {
             let fails = |did: &mut Did<'_>| {
                 if did.at == number * 512 {
                     did.outcome = match did.outcome {
-                        Ok(_) => error(libc::EIO),
+                        Ok(_) => error(Errno::IO),
                         Err(_) => Ok(512),
                     };
                 }

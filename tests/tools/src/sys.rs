@@ -5,12 +5,18 @@
 
 #![allow(unsafe_code)]
 
+use linux_raw_sys::ioctl::{BLKDISCARD, BLKSECDISCARD, BLKZEROOUT};
+use rustix::{
+    io::{Errno, ReadWriteFlags},
+    ioctl::{ioctl, opcode, Ioctl, IoctlOutput, Opcode, Setter},
+    mm::{madvise, Advice},
+};
 use std::{
     alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout},
+    ffi::c_void,
     fs::File,
     io,
     ops::{Deref, DerefMut},
-    os::fd::AsRawFd,
     ptr::NonNull,
 };
 
@@ -38,18 +44,18 @@ impl Buffer {
         assert!(len > 0);
         let layout = Layout::from_size_align(len.next_multiple_of(ALIGN), ALIGN)
             .expect("a buffer fits the address space");
+        let advice = if huge {
+            Advice::LinuxHugepage
+        } else {
+            Advice::LinuxNoHugepage
+        };
         // SAFETY: The layout is not empty. The allocator gets memory of this size and alignment
         // fresh from the kernel, and the advice applies to exactly that memory; it is no matter if
         // the kernel does not take it.
         let memory = unsafe {
             let memory = alloc_zeroed(layout);
-            let advice = if huge {
-                libc::MADV_HUGEPAGE
-            } else {
-                libc::MADV_NOHUGEPAGE
-            };
             if !memory.is_null() {
-                libc::madvise(memory.cast(), layout.size(), advice);
+                let _ = madvise(memory.cast(), layout.size(), advice);
             }
             memory
         };
@@ -94,27 +100,18 @@ pub fn preadv(
     offset: u64,
     nowait: bool,
 ) -> io::Result<usize> {
-    let count = libc::c_int::try_from(slices.len()).map_err(io::Error::other)?;
-    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-    let flags = if nowait { libc::RWF_NOWAIT } else { 0 };
-    // SAFETY: `IoSliceMut` is guaranteed to have the layout of `struct iovec`, the slices are
-    // writable and live through the call.
-    let n = unsafe {
-        libc::preadv2(
-            file.as_raw_fd(),
-            slices.as_mut_ptr().cast(),
-            count,
-            offset,
-            flags,
-        )
+    let flags = if nowait {
+        ReadWriteFlags::NOWAIT
+    } else {
+        ReadWriteFlags::empty()
     };
-    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    Ok(rustix::io::preadv2(file, slices, offset, flags)?)
 }
 
 /// Drops the pages of `file` that are cached and clean.
 pub fn drop_cache(file: &File) {
-    // SAFETY: The call has no preconditions; it is advice, so it is no matter what it returns.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    // Advice: the kernel may ignore it, and so may the caller ignore an error.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 /// Ioctls whose argument is a range of bytes of a block device.
@@ -134,18 +131,54 @@ pub enum RangeIoctl {
 ///
 /// What the kernel reports.
 pub fn range_ioctl(file: &File, what: RangeIoctl, start: u64, len: u64) -> io::Result<()> {
-    // linux/fs.h: _IO(0x12, 119), _IO(0x12, 125), _IO(0x12, 127).
-    let request: libc::c_ulong = match what {
-        RangeIoctl::Discard => 0x1277,
-        RangeIoctl::SecureDiscard => 0x127d,
-        RangeIoctl::ZeroOut => 0x127f,
-    };
-    let mut range = [start, len];
-    // SAFETY: The argument of these ioctls is two 64-bit numbers.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), request as _, range.as_mut_ptr()) };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    let range = [start, len];
+    // SAFETY: The argument of each of these requests is two 64-bit numbers, which the kernel only
+    // reads.
+    unsafe {
+        match what {
+            RangeIoctl::Discard => ioctl(file, Setter::<BLKDISCARD, _>::new(range))?,
+            RangeIoctl::SecureDiscard => ioctl(file, Setter::<BLKSECDISCARD, _>::new(range))?,
+            RangeIoctl::ZeroOut => ioctl(file, Setter::<BLKZEROOUT, _>::new(range))?,
+        }
+    }
+    Ok(())
+}
+
+/// The group of device-mapper's requests: `DM_IOCTL` of `linux/dm-ioctl.h`.
+const DM_IOCTL: u8 = 0xfd;
+
+/// Size of `struct dm_ioctl`, with which the buffer of every request of device-mapper begins.
+pub const DM_HEADER: usize = 312;
+
+/// A request of device-mapper on a buffer of the caller's size.
+///
+/// The crates that wrap these requests enlarge a buffer that is too small and ask again. A test must
+/// be able to ask with a buffer that is too small.
+struct DmRequest<'a> {
+    command: u8,
+    buffer: &'a mut [u8],
+}
+
+// SAFETY: The opcode is that of a request on a `struct dm_ioctl`, of which the kernel reads and writes
+// as many bytes as `data_size` says. `dm_ioctl` has checked that the buffer has them.
+unsafe impl Ioctl for DmRequest<'_> {
+    type Output = ();
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        opcode::read_write::<[u8; DM_HEADER]>(DM_IOCTL, self.command)
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.buffer.as_mut_ptr().cast()
+    }
+
+    /// # Safety
+    ///
+    /// None is needed: the pointer is not used.
+    unsafe fn output_from_ptr(_: IoctlOutput, _: *mut c_void) -> rustix::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -157,32 +190,29 @@ pub fn range_ioctl(file: &File, what: RangeIoctl, start: u64, len: u64) -> io::R
 ///
 /// # Panics
 ///
-/// If the buffer is smaller than what its `data_size` says.
+/// If the buffer is smaller than its `data_size` says.
 pub fn dm_ioctl(control: &File, command: u8, buffer: &mut [u8]) -> io::Result<()> {
-    // linux/dm-ioctl.h: _IOWR(0xfd, command, struct dm_ioctl), which is 312 bytes long.
-    let request: libc::c_ulong = 0xc138_fd00 | libc::c_ulong::from(command);
     let data_size = buffer[12..16].try_into().map(u32::from_ne_bytes);
-    assert!(data_size.is_ok_and(|size| size >= 312 && size as usize <= buffer.len()));
-    // SAFETY: The kernel reads and writes `data_size` bytes, which are there.
-    let result = unsafe { libc::ioctl(control.as_raw_fd(), request as _, buffer.as_mut_ptr()) };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    assert!(
+        data_size.is_ok_and(|size| { size as usize >= DM_HEADER && size as usize <= buffer.len() })
+    );
+    // SAFETY: The buffer begins with a `struct dm_ioctl`, and holds `data_size` bytes.
+    unsafe { ioctl(control, DmRequest { command, buffer })? };
+    Ok(())
 }
 
 /// The short name of an error, as `errno(3)` gives it, for those the programs print.
 #[must_use]
 pub fn errno_name(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EIO) => "EIO".into(),
-        Some(libc::EPERM) => "EPERM".into(),
-        Some(libc::EACCES) => "EACCES".into(),
-        Some(libc::EROFS) => "EROFS".into(),
-        Some(libc::EINVAL) => "EINVAL".into(),
-        Some(libc::EAGAIN) => "EAGAIN".into(),
-        Some(libc::EOPNOTSUPP) => "EOPNOTSUPP".into(),
-        Some(other) => format!("errno {other}"),
+    match Errno::from_io_error(error) {
+        Some(Errno::IO) => "EIO".into(),
+        Some(Errno::PERM) => "EPERM".into(),
+        Some(Errno::ACCESS) => "EACCES".into(),
+        Some(Errno::ROFS) => "EROFS".into(),
+        Some(Errno::INVAL) => "EINVAL".into(),
+        Some(Errno::AGAIN) => "EAGAIN".into(),
+        Some(Errno::OPNOTSUPP) => "EOPNOTSUPP".into(),
+        Some(other) => format!("errno {}", other.raw_os_error()),
         None => error.to_string(),
     }
 }

@@ -14,6 +14,7 @@ use overlaybd_tools::{
     sys::{self, Buffer, RangeIoctl},
     verity, Context, Failure, SECTOR,
 };
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -197,12 +198,15 @@ fn sweep(path: &Path, args: &mut Args) -> Result<(), Failure> {
 type Attempt<'a> = (&'static str, Box<dyn Fn() -> io::Result<()> + 'a>);
 
 fn modify(path: &Path) -> Result<(), Failure> {
-    let open = |flags| {
+    let open = |flags: OFlags| {
         let mut options = File::options();
-        options.read(true).write(true).custom_flags(flags);
+        options
+            .read(true)
+            .write(true)
+            .custom_flags(flags.bits() as i32);
         options.open(path).context(path.display())
     };
-    let (direct, buffered) = (open(libc::O_DIRECT)?, open(0)?);
+    let (direct, buffered) = (open(OFlags::DIRECT)?, open(OFlags::empty())?);
     let mut memory = Buffer::new(65536, false);
     memory.fill(0xee);
     let range = |what| sys::range_ioctl(&direct, what, 0, 4096);

@@ -13,6 +13,7 @@ use overlaybd_tools::{
     sys::Buffer,
     Context, Failure, SECTOR,
 };
+use rustix::{fs::OFlags, io::Errno};
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
@@ -469,7 +470,7 @@ impl Log {
         let path = "/dev/kmsg";
         let mut file = OpenOptions::new()
             .read(true)
-            .custom_flags(libc::O_NONBLOCK)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(path)
             .context(path)?;
         file.seek(SeekFrom::End(0)).context(path)?;
@@ -499,7 +500,7 @@ impl Log {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 // Records were overwritten before they were read.
-                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::PIPE) => {}
                 Err(error) => return Err(format!("/dev/kmsg: {error}")),
             }
         }
@@ -527,11 +528,11 @@ enum Said {
 /// What a line of the kernel log says of the table of the device at `node`.
 fn said(line: &str, node: &Path, refusal: &Refusal) -> Said {
     let Refusal { message, errno, .. } = refusal;
-    let name = match *errno {
-        libc::EIO => "EIO",
-        libc::EINVAL => "EINVAL",
-        libc::EFBIG => "EFBIG",
-        libc::EOPNOTSUPP => "EOPNOTSUPP",
+    let name = match Errno::from_raw_os_error(*errno) {
+        Errno::IO => "EIO",
+        Errno::INVAL => "EINVAL",
+        Errno::FBIG => "EFBIG",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
         _ => "?",
     };
     // "device-mapper: table: 252:3: zfile_target: ZFile header: wrong magic (-EINVAL)"
@@ -589,7 +590,7 @@ mod tests {
                 out[..good].copy_from_slice(&right[..good]);
                 Ok(good)
             } else {
-                Err(io::Error::from_raw_os_error(libc::EIO))
+                Err(Errno::IO.into())
             };
             (self.flaw)(out, sector, &mut outcome);
             outcome
@@ -672,7 +673,7 @@ mod tests {
     fn reads_that_fail_or_end_early_do_not() {
         let [partly, whole] = images();
         let eio = |_: &mut [u8], _, outcome: &mut io::Result<usize>| {
-            *outcome = Err(io::Error::from_raw_os_error(libc::EIO));
+            *outcome = Err(Errno::IO.into());
         };
         let early = |_: &mut [u8], _, outcome: &mut io::Result<usize>| {
             if let Ok(n) = outcome {
@@ -691,12 +692,12 @@ mod tests {
     fn other_errors_and_successes_where_it_must_fail_do_not() {
         let [partly, _] = images();
         for cached in [false, true] {
-            for other in [Ok(()), Err(libc::EINVAL), Err(libc::EAGAIN)] {
+            for other in [Ok(()), Err(Errno::INVAL), Err(Errno::AGAIN)] {
                 let flaw = |out: &mut [u8], _, outcome: &mut io::Result<usize>| {
                     if outcome.is_err() {
                         *outcome = match other {
                             Ok(()) => Ok(out.len()),
-                            Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+                            Err(errno) => Err(io::Error::from(errno)),
                         };
                     }
                 };
@@ -770,7 +771,7 @@ mod tests {
     const REFUSAL: Refusal = Refusal {
         zfile: Some(0),
         message: "ZFile header: wrong magic",
-        errno: libc::EINVAL,
+        errno: 22,
     };
 
     fn refused() -> Refused {
