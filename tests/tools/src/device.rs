@@ -14,20 +14,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much is read at once when all is read in order, in bytes.
+/// The length of the reads of [`Device::scan`], in bytes.
 const PIECE: usize = 1 << 20;
 
-/// Something to read from, as the programs read devices.
+/// A device, or what stands in for one in tests.
 pub trait Source {
     /// Its length in bytes.
     fn len(&self) -> u64;
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Drops what is cached of it.
+    /// Drops its pages from the page cache.
     fn drop_cache(&self);
 
     /// One `preadv2`.
@@ -46,7 +46,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens `path`; with `direct`, reads go past the page cache.
+    /// Opens `path`; with `direct`, reads bypass the page cache.
     ///
     /// # Errors
     ///
@@ -72,12 +72,12 @@ impl Device {
         &self.path
     }
 
-    /// Reads `bytes` bytes from `at` on, in order and in large pieces, and hands them to `take`
-    /// with their offset.
+    /// Reads `bytes` bytes from `at` on, in order and in large pieces, and passes each with its
+    /// offset to `take`.
     ///
     /// # Errors
     ///
-    /// What the kernel or `take` reports, or if the device ends before.
+    /// What the kernel or `take` reports, or if the device is too short.
     pub fn scan(
         &self,
         at: u64,

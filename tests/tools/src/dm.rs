@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device-mapper's ioctls, as far as the programs need them.
+//! The ioctls of device-mapper that the programs need.
 //!
-//! The cases use dmsetup. This is for what takes a thousand calls, for which starting a process
-//! each time is too slow, and for what libdevmapper hides: buffers too small for the answer.
+//! The cases use dmsetup. This is for thousands of requests, for which a process each would be too
+//! slow, and for what libdevmapper hides: a buffer too small for the answer.
 
 use crate::{
     sys::{self, DM_HEADER as HEADER},
@@ -33,6 +33,7 @@ const SKIP_LOCKFS: u32 = 1 << 10;
 /// `DM_NOFLUSH_FLAG`
 const NOFLUSH: u32 = 1 << 11;
 
+/// The number of a request, from `linux/dm-ioctl.h`.
 #[derive(Clone, Copy)]
 enum Command {
     Create = 3,
@@ -70,7 +71,16 @@ impl std::str::FromStr for Line {
     }
 }
 
-/// What a status ioctl answered.
+/// The lines of a table, separated by newlines.
+///
+/// # Errors
+///
+/// The first text that is not a line of a table.
+pub fn table(text: &str) -> Result<Vec<Line>, Failure> {
+    text.lines().map(str::parse).collect()
+}
+
+/// The answer to a status request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The buffer was too small.
@@ -91,7 +101,7 @@ impl Request {
         if name.len() > 127 {
             return Err(format!("the name {name} is too long"));
         }
-        // Version 4.0.0: what has been there since the first 2.6 kernels is enough.
+        // Version 4.0.0, of the first 2.6 kernels: these requests need nothing newer.
         bytes[0..4].copy_from_slice(&4u32.to_ne_bytes());
         bytes[12..16].copy_from_slice(&(size as u32).to_ne_bytes());
         bytes[16..20].copy_from_slice(&(HEADER as u32).to_ne_bytes());
@@ -105,7 +115,7 @@ impl Request {
         bytes.map_or(0, u32::from_ne_bytes)
     }
 
-    /// What the kernel has answered in `room` bytes, with [`CANARY`] behind them.
+    /// The kernel's answer in `room` bytes, which [`CANARY`] follows.
     fn answer(&self, room: usize) -> Result<Answer, Failure> {
         if self.0[HEADER + room..] != CANARY {
             return Err(format!(
@@ -130,7 +140,7 @@ impl Request {
     }
 }
 
-/// What is behind a buffer for an answer.
+/// What follows the buffer for an answer.
 const CANARY: [u8; 64] = [0x5a; 64];
 
 impl Dm {
@@ -156,7 +166,7 @@ impl Dm {
         Ok(request)
     }
 
-    /// Makes a device without a table and returns the path of its node.
+    /// Creates a device without a table and returns the path of its node.
     ///
     /// # Errors
     ///
@@ -169,7 +179,7 @@ impl Dm {
         Ok(PathBuf::from(format!("/dev/dm-{minor}")))
     }
 
-    /// Loads a table, which is read-only.
+    /// Loads a table as a read-only one.
     ///
     /// # Errors
     ///
@@ -194,7 +204,7 @@ impl Dm {
             .context(format_args!("load of {name}"))
     }
 
-    /// Drops the table that was loaded and is not active.
+    /// Drops the inactive table.
     ///
     /// # Errors
     ///
@@ -203,7 +213,7 @@ impl Dm {
         self.simple(Command::Clear, name, 0).map(drop)
     }
 
-    /// Makes the table that was loaded the active one.
+    /// Makes the inactive table, if there is one, the active one, and resumes the device.
     ///
     /// # Errors
     ///
@@ -212,7 +222,8 @@ impl Dm {
         self.simple(Command::Suspend, name, 0).map(drop)
     }
 
-    /// Suspends the device; with `noflush`, reads under way are held back instead of waited for.
+    /// Suspends the device. With `noflush`, device-mapper holds reads under way back instead of
+    /// waiting for them.
     ///
     /// # Errors
     ///
@@ -231,12 +242,12 @@ impl Dm {
         self.simple(Command::Remove, name, 0).map(drop)
     }
 
-    /// The texts of `dmsetup status`, or with `table` of `dmsetup table`, in a buffer of `room`
-    /// bytes for them. The kernel must leave what is behind the buffer alone.
+    /// The texts of `dmsetup status`, or with `table` of `dmsetup table`, from a buffer of `room`
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// What the kernel reports, or if its answer makes no sense.
+    /// What the kernel reports, or if it writes past the buffer or its answer makes no sense.
     pub fn status(&self, name: &str, table: bool, room: usize) -> Result<Answer, Failure> {
         let flags = if table { STATUS_TABLE } else { 0 };
         let mut request = Request::new(name, HEADER + room, flags)?;
@@ -264,7 +275,7 @@ impl Command {
 mod tests {
     use super::*;
 
-    /// An answer of these texts in `room` bytes, as the kernel writes it.
+    /// An answer of these texts in `room` bytes, in the kernel's layout.
     fn answered(texts: &[&str], room: usize) -> Request {
         let mut request = Request::new("name", HEADER + room, 0).unwrap();
         request.0.extend(CANARY);
@@ -297,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_behind_the_buffer_is_found() {
+    fn a_byte_written_past_the_buffer_is_found() {
         for at in [HEADER + 200, HEADER + 201, HEADER + 263] {
             for full in [0, BUFFER_FULL] {
                 let mut request = answered(&["lz4"], 200);

@@ -2,130 +2,26 @@
 
 //! What a read may leave in the memory it was given, and whether it may end as it did.
 //!
-//! A reader fills all memory, that around the pieces too, with a [`Pattern`] before each read, and
-//! has a [`Target`] judged after it:
+//! A reader fills all memory, also around the pieces, with a [`Pattern`] before each read, and has
+//! a [`Target`] judged after it:
 //!
 //! - The memory around the pieces holds the pattern, however the read ended.
 //! - After a success the pieces hold the right bytes.
-//! - After an error each sector is as it was before, or is zero, or is right. Anything else was handed
-//!   out though nobody vouches for it: half of a block, what another read left in a buffer, memory of
-//!   the kernel.
+//! - After an error each sector is as it was before, or is zero, or is right. Anything else is a
+//!   leak: half of a block, what another read left in a buffer, memory of the kernel.
 //!
-//! Through the page cache bytes come only from pages that could be read: there an error leaves all
-//! memory as it was. If some pages come before the one that cannot be read, the read gives what is in
-//! them and says so with a short count.
+//! Through the page cache, bytes come only from pages that were read without an error: there an
+//! error leaves all memory as it was. If some pages precede the one that cannot be read, the read
+//! returns their bytes and a short count.
 
-use crate::{sys::errno_name, Failure, SECTOR};
+use crate::{
+    content::{compare, Content},
+    pattern::Pattern,
+    sys::errno_name,
+    Failure, SECTOR,
+};
 use rustix::io::Errno;
 use std::{io, ops::Range};
-
-/// The bytes that memory holds before a read. No eight of them are the same as eight others, so that
-/// bytes from another place, or from another read's memory, are not taken for untouched ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Pattern(u64);
-
-impl Pattern {
-    /// A pattern that depends on `seed`, which is another one for each read.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Bytes 8 `number` to 8 `number` + 7 of the pattern (splitmix64).
-    fn word(self, number: usize) -> [u8; 8] {
-        let mut word = self
-            .0
-            .wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)).to_le_bytes()
-    }
-
-    /// The bytes from `from` on.
-    fn bytes(self, from: usize) -> impl Iterator<Item = u8> {
-        let words = (from / 8..).flat_map(move |number| self.word(number));
-        words.skip(from % 8)
-    }
-
-    /// Fills memory with the pattern.
-    pub fn fill(self, memory: &mut [u8]) {
-        for (number, word) in memory.chunks_mut(8).enumerate() {
-            word.copy_from_slice(&self.word(number)[..word.len()]);
-        }
-    }
-
-    /// The first byte of `memory` at `place` that is not the pattern's any more.
-    #[must_use]
-    pub fn change(self, memory: &[u8], place: Range<usize>) -> Option<usize> {
-        let mut at = place.start;
-        while at < place.end {
-            let end = place.end.min((at / 8 + 1) * 8);
-            let put = self.word(at / 8);
-            let pairs = memory[at..end].iter().zip(&put[at % 8..]);
-            for (n, (found, put)) in pairs.enumerate() {
-                if found != put {
-                    return Some(at + n);
-                }
-            }
-            at = end;
-        }
-        None
-    }
-}
-
-/// What a device should hold.
-pub trait Content {
-    /// How many bytes it has.
-    fn len(&self) -> u64;
-
-    /// Whether it has none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Puts the bytes from `at` on into `out`.
-    ///
-    /// # Errors
-    ///
-    /// If there are not as many, or they cannot be had.
-    fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure>;
-
-    /// Whether anything is right in the sector that `at` is in. Where nothing is, a read that fails
-    /// leaves the sector as it was, or zero.
-    fn has_right_bytes(&self, at: u64) -> bool {
-        let _ = at;
-        true
-    }
-}
-
-/// Compares what was read from `at` on.
-///
-/// # Errors
-///
-/// The first byte that differs.
-pub fn compare(content: &impl Content, at: u64, read: &[u8]) -> Result<(), Failure> {
-    let mut place = [0; 65536];
-    let mut from = at;
-    for piece in read.chunks(place.len()) {
-        let want = &mut place[..piece.len()];
-        content.bytes_at(from, want)?;
-        if want != piece {
-            let different = |(read, want): (&u8, &u8)| read != want;
-            let pairs = || piece.iter().zip(&*want);
-            let first = pairs().position(different).unwrap_or(0);
-            return Err(format!(
-                "byte {} is {:#04x}, should be {:#04x} ({} bytes of the {} from {from} on differ)",
-                from + first as u64,
-                piece[first],
-                want[first],
-                pairs().filter(|&pair| different(pair)).count(),
-                piece.len()
-            ));
-        }
-        from += piece.len() as u64;
-    }
-    Ok(())
-}
 
 /// How a read may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,12 +37,12 @@ pub enum Wanted {
     },
 }
 
-/// How a read ended that was as it may be.
+/// How a read ended that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// All bytes came, and they are right.
     Well,
-    /// It failed, or gave only what comes before that which failed.
+    /// It failed, or returned only the bytes before the first that cannot be read.
     Badly,
 }
 
@@ -155,7 +51,7 @@ pub enum Ended {
 pub struct Target<'a> {
     /// All memory that was filled with the pattern.
     pub memory: &'a [u8],
-    /// The pieces of it that were given to the read, in order and not overlapping.
+    /// The pieces of it that the read was given, in order and without overlap.
     pub places: &'a [Range<usize>],
     /// What the memory held before.
     pub pattern: Pattern,
@@ -166,11 +62,11 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Whether a read may have ended like this and left this in the memory.
+    /// Checks how a read ended and what it left in the memory.
     ///
     /// # Errors
     ///
-    /// What is not as it should be.
+    /// The first thing that is wrong.
     pub fn judge(
         &self,
         outcome: &io::Result<usize>,
@@ -211,12 +107,11 @@ impl Target<'_> {
         }
     }
 
-    /// Whether a read that did not give what it was asked for, for whatever reason, left nothing
-    /// behind that it must not.
+    /// Checks what a read left in the memory that failed, for whatever reason.
     ///
     /// # Errors
     ///
-    /// The first sector, or the first byte around the pieces, that is not as it should be.
+    /// The first sector, or the first byte around the pieces, that holds what it must not.
     pub fn leftovers(&self, content: &impl Content) -> Result<(), Failure> {
         self.surroundings()?;
         if self.cached {
@@ -249,8 +144,8 @@ impl Target<'_> {
                 "none can be right".into()
             };
             return Err(format!(
-                "the read failed and left something in the {} bytes at {at}: {before} are as before, \
-                 {zero} zero, {right}; they begin with {:02x?}",
+                "the read failed and left something in the {} bytes at {at}: {before} are as \
+                 before, {zero} zero, {right}; they begin with {:02x?}",
                 found.len(),
                 &found[..found.len().min(16)]
             ));
@@ -258,7 +153,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// The memory around the pieces must be as it was.
+    /// Checks that the memory around the pieces is as it was.
     fn surroundings(&self) -> Result<(), Failure> {
         let ends = self.places.iter().map(|place| place.end);
         let starts = self.places.iter().map(|place| place.start);
@@ -273,7 +168,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// The first `len` bytes that were asked for must be right.
+    /// Checks that the first `len` bytes of the pieces are right.
     fn right(&self, len: usize, content: &impl Content) -> Result<(), Failure> {
         let (mut at, mut left) = (self.at, len);
         for place in self.places {
@@ -285,7 +180,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// All that was asked for, but the first `len` bytes, must be as it was.
+    /// Checks that all of the pieces but their first `len` bytes is as it was.
     fn untouched(&self, len: usize) -> Result<(), Failure> {
         let mut skip = len;
         for place in self.places {
@@ -300,8 +195,8 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// The sectors that were asked for, or the parts of them: where each is in the content and in
-    /// memory. A sector in two pieces is two.
+    /// The sectors of the read, or the parts of them that it covers: where each is in the content
+    /// and in memory. A sector that lies in two pieces counts as two.
     fn sectors(&self) -> impl Iterator<Item = (u64, Range<usize>)> + '_ {
         let mut at = self.at;
         self.places.iter().flat_map(move |place| {
@@ -322,31 +217,20 @@ impl Target<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::content;
 
-    /// Content that is nowhere zero and nowhere the same.
+    /// Content of which no two sectors are the same, and no byte can be right in sector 9.
     struct Made(Vec<u8>);
-
-    impl Made {
-        fn new(sectors: usize) -> Self {
-            let mut bytes = vec![0; sectors * 512];
-            Pattern::new(0x0c0f_fee0).fill(&mut bytes);
-            Self(bytes)
-        }
-    }
 
     impl Content for Made {
         fn len(&self) -> u64 {
-            self.0.len() as u64
+            Content::len(&self.0)
         }
 
         fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure> {
-            let from = at as usize;
-            let there = self.0.get(from..from + out.len()).ok_or("beyond the end")?;
-            out.copy_from_slice(there);
-            Ok(())
+            self.0.bytes_at(at, out)
         }
 
-        /// Sector 9 holds nothing that could be right.
         fn has_right_bytes(&self, at: u64) -> bool {
             at / SECTOR != 9
         }
@@ -370,7 +254,7 @@ mod tests {
             let mut memory = vec![0; 1000 + LEN + 512 + 3 * 512 + 100];
             pattern.fill(&mut memory);
             Self {
-                content: Made::new(20),
+                content: Made(content(20)),
                 memory,
                 places: vec![1000..2024, 2536..3048, 4072..6632],
                 pattern,
@@ -379,7 +263,7 @@ mod tests {
             }
         }
 
-        /// The same through the page cache, into one piece, from a byte inside of sector 4 on.
+        /// The same through the page cache, into one piece, from byte 100 of sector 4 on.
         fn cached() -> Self {
             let mut read = Self::new();
             read.places = std::iter::once(1001..1001 + LEN).collect();
@@ -423,7 +307,7 @@ mod tests {
             target.judge(&outcome, wanted, &self.content)
         }
 
-        /// Has it judged as a read that failed, as it might.
+        /// The judgement of a read that failed and was allowed to.
         fn failed(&self) -> Result<Ended, Failure> {
             let one = self.judge(Err(Errno::IO), Wanted::Either);
             let other = self.judge(Err(Errno::IO), Wanted::Failure { unreadable: 2100 });
@@ -432,7 +316,7 @@ mod tests {
         }
     }
 
-    /// That this is told to be wrong in these words.
+    /// Asserts that `result` is an error whose words contain `text`.
     #[track_caller]
     fn refused<T: std::fmt::Debug>(result: Result<T, Failure>, text: &str) {
         let failure = result.expect_err("it should be refused");
@@ -440,37 +324,6 @@ mod tests {
     }
 
     const EIO: Result<usize, Errno> = Err(Errno::IO);
-
-    #[test]
-    fn a_pattern_is_found_byte_for_byte_and_nowhere_else() {
-        let pattern = Pattern::new(1);
-        let mut memory = vec![0; 1003];
-        pattern.fill(&mut memory);
-        for start in 0..20 {
-            assert!(memory[start..]
-                .iter()
-                .copied()
-                .eq(pattern.bytes(start).take(1003 - start)));
-            for end in start..40 {
-                assert_eq!(pattern.change(&memory, start..end), None);
-            }
-        }
-        for at in 0..memory.len() {
-            let mut memory = memory.clone();
-            memory[at] ^= 0x10;
-            assert_eq!(pattern.change(&memory, 0..1003), Some(at));
-            assert_eq!(pattern.change(&memory, at..at + 1), Some(at));
-            assert_eq!(pattern.change(&memory, 0..at), None);
-            assert_eq!(pattern.change(&memory, at + 1..1003), None);
-        }
-        // Untouched bytes of another place, and of another read.
-        memory.copy_within(512..520, 0);
-        assert!(pattern.change(&memory, 0..8).is_some());
-        Pattern::new(2).fill(&mut memory);
-        for at in (0..1000).step_by(8) {
-            assert!(pattern.change(&memory, at..at + 8).is_some());
-        }
-    }
 
     #[test]
     fn right_bytes_are_right() {
@@ -493,7 +346,7 @@ mod tests {
                 ] {
                     let mut read = Read {
                         memory: read.memory.clone(),
-                        content: Made::new(20),
+                        content: Made(content(20)),
                         places: read.places.clone(),
                         ..read
                     };
@@ -503,7 +356,7 @@ mod tests {
                 }
             }
         }
-        // Bytes that were left out, were zeroed, or come from the next sector.
+        // Bytes that are missing, zero, or from the next sector.
         let mut read = Read::new();
         refused(read.judge(Ok(LEN), Wanted::Success), "byte 2048 is");
         read.put(LEN).sector(7).fill(0);
@@ -598,7 +451,7 @@ mod tests {
                 refused(read.failed(), "left something");
             }
             let mut read = Read::new();
-            // Other bytes altogether: from another sector, from another read's memory.
+            // Other bytes: from another sector, from the memory of another read.
             let other = read.right(number + 1);
             read.sector(number).copy_from_slice(&other);
             refused(read.failed(), "left something");
@@ -606,11 +459,11 @@ mod tests {
             refused(read.failed(), "left something");
             read.sector(number).fill(0xff);
             refused(read.failed(), "left something");
-            // Half of what is right, and nothing or zeros behind it.
-            for behind in [None, Some(0)] {
+            // Half of the right bytes, then untouched ones or zeros.
+            for rest in [None, Some(0)] {
                 let mut read = Read::new();
                 let right = read.right(number);
-                if let Some(byte) = behind {
+                if let Some(byte) = rest {
                     read.sector(number).fill(byte);
                 }
                 read.sector(number)[..256].copy_from_slice(&right[..256]);
@@ -651,13 +504,13 @@ mod tests {
             read.memory[1002] ^= 1;
             refused(read.judge(Ok(100), wanted), "should be");
         }
-        // Zeros and right bytes are too much as well.
+        // Not even zeros and right bytes may be left.
         let mut read = Read::cached();
         read.memory[1001..1001 + LEN].fill(0);
         refused(read.failed(), "memory behind them");
         read.put(LEN);
         refused(read.failed(), "memory behind them");
-        // A read that must succeed gives all.
+        // A read that must succeed returns all bytes.
         refused(
             Read::cached().put(100).judge(Ok(100), Wanted::Success),
             "100 bytes were read",
@@ -682,9 +535,9 @@ mod tests {
     #[test]
     fn content_that_cannot_be_had_is_an_error() {
         let mut read = Read::new();
-        read.content = Made::new(8);
+        read.content = Made(content(8));
         refused(read.judge(Ok(LEN), Wanted::Success), "should be");
-        read.content = Made::new(20);
+        read.content = Made(content(20));
         read.put(LEN).content.0.truncate(8 * 512);
         refused(read.judge(Ok(LEN), Wanted::Success), "beyond the end");
         refused(read.failed(), "beyond the end");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The system calls that std does not offer, as safe functions; the only unsafe code of this
-//! package. Nothing here decides anything.
+//! System calls that std does not offer, as safe functions: the only unsafe code of this package.
 
 #![allow(unsafe_code)]
 
@@ -23,7 +22,7 @@ use std::{
 /// Alignment of a [`Buffer`]: the size of a huge page on x86-64 and on arm64 with 4 KiB pages.
 const ALIGN: usize = 2 << 20;
 
-/// Memory whose place relative to page boundaries is known: it begins on a huge page boundary.
+/// Memory that begins on a huge page boundary, so that offsets in it are offsets in pages.
 pub struct Buffer {
     memory: NonNull<u8>,
     layout: Layout,
@@ -33,8 +32,8 @@ pub struct Buffer {
 unsafe impl Send for Buffer {}
 
 impl Buffer {
-    /// At least `len` bytes. With `huge`, the kernel is asked for huge pages, so that what is read
-    /// lands in physically contiguous memory; without, it is asked for single pages.
+    /// At least `len` bytes. With `huge`, the kernel is asked for huge pages, so that the memory is
+    /// physically contiguous; without, it is asked for single pages.
     ///
     /// # Panics
     ///
@@ -49,9 +48,8 @@ impl Buffer {
         } else {
             Advice::LinuxNoHugepage
         };
-        // SAFETY: The layout is not empty. The allocator gets memory of this size and alignment
-        // fresh from the kernel, and the advice applies to exactly that memory; it is no matter if
-        // the kernel does not take it.
+        // SAFETY: The layout is not empty, and the advice applies to the memory that was allocated
+        // alone. The kernel may ignore it.
         let memory = unsafe {
             let memory = alloc_zeroed(layout);
             if !memory.is_null() {
@@ -152,15 +150,15 @@ pub const DM_HEADER: usize = 312;
 
 /// A request of device-mapper on a buffer of the caller's size.
 ///
-/// The crates that wrap these requests enlarge a buffer that is too small and ask again. A test must
-/// be able to ask with a buffer that is too small.
+/// The crates that wrap these requests enlarge a buffer that is too small and ask again. A test
+/// must be able to ask with a buffer that is too small.
 struct DmRequest<'a> {
     command: u8,
     buffer: &'a mut [u8],
 }
 
-// SAFETY: The opcode is that of a request on a `struct dm_ioctl`, of which the kernel reads and writes
-// as many bytes as `data_size` says. `dm_ioctl` has checked that the buffer has them.
+// SAFETY: The opcode is that of a request on a `struct dm_ioctl`, of which the kernel reads and
+// writes as many bytes as `data_size` says. `dm_ioctl` has checked that the buffer has them.
 unsafe impl Ioctl for DmRequest<'_> {
     type Output = ();
 
@@ -201,7 +199,7 @@ pub fn dm_ioctl(control: &File, command: u8, buffer: &mut [u8]) -> io::Result<()
     Ok(())
 }
 
-/// The short name of an error, as `errno(3)` gives it, for those the programs print.
+/// The name of an error as in `errno(3)`, of those that cases compare.
 #[must_use]
 pub fn errno_name(error: &io::Error) -> String {
     match Errno::from_io_error(error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hash tree that dm-verity wants: SHA-256, no salt, 4096-byte blocks, no superblock.
+//! The hash tree that dm-verity reads: SHA-256, no salt, 4096-byte blocks, no superblock.
 
 use crate::{
     device::{Device, Source},
@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 /// Size of data and hash blocks in bytes.
 pub const BLOCK: usize = 4096;
 
-/// The hash tree over all of `device`: the root hash and the hash device's content, the topmost
-/// level first.
+/// The hash tree over all of `device`: the root hash, and what the hash device must hold, the
+/// topmost level first.
 ///
 /// # Errors
 ///

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads block devices and judges what comes.
+//! Reads block devices and checks what comes.
 //!
-//! Everything it reads with is chosen by a seed, which it prints when something is wrong. It never
-//! writes to a device, except in `blkcheck modify`, which tries to.
+//! A seed chooses all that it does; it prints the seed when something is wrong. It never writes to
+//! a device, except in `blkcheck modify`, which tries to.
 
+use clap::{Args, Parser};
 use overlaybd_tools::{
-    args::{self, Args},
+    content::Content,
     device::{Device, Source},
-    judge::Content,
-    reads::{self, Done, Plan, Reader},
-    reference::{Holes, Reference},
+    holes::Holes,
+    in_threads,
+    random::{Done, Plan, Reader},
+    reference::Reference,
+    sweep::sweep,
     sys::{self, Buffer, RangeIoctl},
     verity, Context, Failure, SECTOR,
 };
@@ -23,57 +26,124 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const USAGE: &str = "usage:
-  blkcheck hash DEVICE [--offset BYTES] [--bytes BYTES] [--buffered] [--save FILE]
-      prints the sha256 of what the device holds; --save keeps the content
-  blkcheck compare DEVICE REFERENCE [--reads N] [--threads N] [--seed N] [--max-bytes N]
-      [--max-pieces N] [--unit BYTES] [--until FILE] [--ready FILE] [--direct-only] [--bad OFFSET+BYTES]...
-      [--device-offset BYTES] [--reference-offset BYTES] [--bytes BYTES] [--allow-eio]
-      random reads, compared with the file; those that touch a --bad range must fail with EIO, and
-      leave nothing in memory that is not right; buffered ones near it may fail too
-  blkcheck sweep DEVICE REFERENCE [--unit BYTES] [--bad OFFSET+BYTES]...
-      reads all units in order: EIO where it is bad, the right bytes elsewhere, and nothing in
-      memory that is not right
-  blkcheck modify DEVICE
-      tries to write, discard, zero and flush, and prints what came of it
-  blkcheck verity DEVICE HASHFILE
-      writes dm-verity's hash tree and prints the root hash";
+/// Reads block devices and checks what comes.
+#[derive(Parser)]
+enum Command {
+    /// Prints the SHA-256 of what the device holds
+    Hash(Hash),
+    /// Reads at random and compares with a file
+    ///
+    /// Reads that touch a --bad range must fail with EIO and leave nothing in memory that is not
+    /// right; buffered reads near it may fail too.
+    Compare(Compare),
+    /// Reads all units in order and compares with a file
+    ///
+    /// Units that touch a --bad range must fail with EIO and leave nothing in memory that is not
+    /// right.
+    Sweep(Sweep),
+    /// Tries to write, discard, zero and flush, and prints the result of each
+    Modify {
+        /// The device
+        device: PathBuf,
+    },
+    /// Writes the hash tree that dm-verity reads, and prints the root hash
+    Verity {
+        /// The device
+        device: PathBuf,
+        /// The file to write
+        hashes: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Hash {
+    /// The device
+    device: PathBuf,
+    /// Where to begin, in bytes
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+    /// How much to read, instead of all
+    #[arg(long)]
+    bytes: Option<u64>,
+    /// Reads through the page cache
+    #[arg(long)]
+    buffered: bool,
+    /// Keeps the content in this file
+    #[arg(long)]
+    save: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Compare {
+    /// The device
+    device: PathBuf,
+    /// The file with what it should hold
+    reference: PathBuf,
+    /// How many reads each thread does
+    #[arg(long, required_unless_present = "until")]
+    reads: Option<u64>,
+    /// Ends once this file exists
+    #[arg(long)]
+    until: Option<PathBuf>,
+    /// Creates this file after the first read
+    #[arg(long)]
+    ready: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    threads: u64,
+    /// Chooses what is read, instead of chance
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The longest read
+    #[arg(long, default_value_t = 384 << 10)]
+    max_bytes: u64,
+    /// The most pieces of memory of a direct read
+    #[arg(long, default_value_t = 8)]
+    max_pieces: usize,
+    /// The unit of direct reads, in bytes
+    #[arg(long, default_value_t = SECTOR)]
+    unit: u64,
+    /// Does no buffered reads and none with RWF_NOWAIT
+    #[arg(long)]
+    direct_only: bool,
+    /// A range of the reference that cannot be read
+    #[arg(long, value_name = "OFFSET+BYTES")]
+    bad: Vec<String>,
+    /// Any read may fail with EIO
+    #[arg(long)]
+    allow_eio: bool,
+    /// Where the reference begins on the device
+    #[arg(long, default_value_t = 0)]
+    device_offset: u64,
+    /// Where the reference begins in its file
+    #[arg(long, default_value_t = 0)]
+    reference_offset: u64,
+    /// The length of the reference, instead of up to the end of its file
+    #[arg(long)]
+    bytes: Option<u64>,
+}
+
+#[derive(Args)]
+struct Sweep {
+    /// The device
+    device: PathBuf,
+    /// The file with what it should hold
+    reference: PathBuf,
+    /// The length of each read, in bytes
+    #[arg(long, default_value_t = SECTOR)]
+    unit: u64,
+    /// A range of the reference that cannot be read
+    #[arg(long, value_name = "OFFSET+BYTES")]
+    bad: Vec<String>,
+}
 
 fn main() {
-    args::run(|| {
-        let mut args = Args::parse(
-            &["allow-eio", "buffered", "direct-only", "help"],
-            &[
-                "offset",
-                "bytes",
-                "save",
-                "reads",
-                "threads",
-                "seed",
-                "max-bytes",
-                "max-pieces",
-                "until",
-                "ready",
-                "bad",
-                "device-offset",
-                "reference-offset",
-                "unit",
-            ],
-        )?;
-        if args.flag("help") {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        let command = args.word("the command")?;
-        let device = PathBuf::from(args.word("the device")?);
-        match command.as_str() {
-            "hash" => hash(&device, &args),
-            "compare" => compare(&device, &mut args),
-            "sweep" => sweep(&device, &mut args),
-            "modify" => modify(&device),
-            "verity" => hash_tree(&device, &mut args),
-            other => Err(format!("there is no command {other}\n{USAGE}")),
-        }
+    let command = Command::parse();
+    overlaybd_tools::run(|| match command {
+        Command::Hash(args) => hash(&args),
+        Command::Compare(args) => compare(&args),
+        Command::Sweep(args) => check_all(&args),
+        Command::Modify { device } => modify(&device),
+        Command::Verity { device, hashes } => hash_tree(&device, &hashes),
     })
 }
 
@@ -81,29 +151,28 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn holes(args: &Args) -> Result<Holes, Failure> {
+fn holes(texts: &[String]) -> Result<Holes, Failure> {
     let mut holes = Holes::default();
-    for text in args.all("bad") {
+    for text in texts {
         holes.add(text)?;
     }
     Ok(holes)
 }
 
-fn hash(path: &Path, args: &Args) -> Result<(), Failure> {
-    let device = Device::open(path, !args.flag("buffered"))?;
-    let offset = args.get("offset")?.unwrap_or(0);
-    let bytes = args
-        .get("bytes")?
-        .unwrap_or(device.len().saturating_sub(offset));
-    let save: Option<PathBuf> = args.get("save")?;
-    let save = save
-        .map(|path| File::create(&path).context(path.display()))
+fn hash(args: &Hash) -> Result<(), Failure> {
+    let device = Device::open(&args.device, !args.buffered)?;
+    let offset = args.offset;
+    let bytes = args.bytes.unwrap_or(device.len().saturating_sub(offset));
+    let save = args
+        .save
+        .as_ref()
+        .map(|path| File::create(path).context(path.display()))
         .transpose()?;
     let mut sha256 = Sha256::new();
     device.scan(offset, bytes, |at, data| {
         sha256.update(data);
         let Some(file) = &save else { return Ok(()) };
-        // Zeros are left out: the file gets its length below, and takes no memory for them.
+        // Zeros become a hole: the file gets its length below, and takes no memory for them.
         for (n, piece) in data.chunks(65536).enumerate() {
             if piece.iter().any(|&byte| byte != 0) {
                 let at = at - offset + n as u64 * 65536;
@@ -119,53 +188,35 @@ fn hash(path: &Path, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn compare(path: &Path, args: &mut Args) -> Result<(), Failure> {
-    let file = PathBuf::from(args.word("the reference")?);
-    let skip = args.get("reference-offset")?.unwrap_or(0);
-    let reference = Reference::open(&file, skip, args.get("bytes")?)?;
+fn compare(args: &Compare) -> Result<(), Failure> {
+    let reference = Reference::open(&args.reference, args.reference_offset, args.bytes)?;
     if reference.is_empty() {
-        return Err(format!("{} is empty", file.display()));
+        return Err(format!("{} is empty", args.reference.display()));
     }
-    let until = args.get("until")?;
-    let unit = args.get("unit")?.unwrap_or(SECTOR);
     let plan = Plan {
-        reads: match args.get("reads")? {
-            Some(reads) => reads,
-            None if until.is_some() => u64::MAX,
-            None => return Err("--reads or --until is missing".into()),
-        },
-        ready: args.get("ready")?,
-        until,
-        unit,
-        max_bytes: args.get("max-bytes")?.unwrap_or(384 << 10),
-        max_pieces: args.get("max-pieces")?.unwrap_or(8),
-        device_offset: args.get("device-offset")?.unwrap_or(0),
-        holes: holes(args)?,
-        allow_eio: args.flag("allow-eio"),
-        direct_only: args.flag("direct-only"),
+        reads: args.reads.unwrap_or(u64::MAX),
+        ready: args.ready.clone(),
+        until: args.until.clone(),
+        unit: args.unit,
+        max_bytes: args.max_bytes,
+        max_pieces: args.max_pieces,
+        device_offset: args.device_offset,
+        holes: holes(&args.bad)?,
+        allow_eio: args.allow_eio,
+        direct_only: args.direct_only,
     };
-    if unit == 0
-        || unit % SECTOR != 0
-        || plan.max_bytes < unit
+    if plan.unit == 0
+        || plan.unit % SECTOR != 0
+        || plan.max_bytes < plan.unit
         || plan.max_pieces == 0
-        || plan.device_offset % unit != 0
+        || plan.device_offset % plan.unit != 0
     {
         return Err("--unit, --max-bytes, --max-pieces or --device-offset is not possible".into());
     }
-    let seed: u64 = args.get("seed")?.unwrap_or_else(|| fastrand::u64(..));
-    let threads: u64 = args.get("threads")?.unwrap_or(1);
-    let results: Vec<Result<Done, Failure>> = std::thread::scope(|scope| {
-        let run = |thread| {
-            let (reference, plan) = (&reference, &plan);
-            scope.spawn(move || Reader::new(path, reference, plan, seed + thread)?.run())
-        };
-        let threads: Vec<_> = (0..threads).map(run).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Done, Failure>>| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err("a thread panicked".into()))
-        };
-        threads.into_iter().map(join).collect()
+    let path = &args.device;
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let results = in_threads(0..args.threads, |thread| {
+        Reader::new(path, &reference, &plan, seed + thread)?.run()
     });
     let mut done = Done::default();
     for (thread, result) in results.into_iter().enumerate() {
@@ -180,21 +231,19 @@ fn compare(path: &Path, args: &mut Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn sweep(path: &Path, args: &mut Args) -> Result<(), Failure> {
-    let file = PathBuf::from(args.word("the reference")?);
-    let reference = Reference::open(&file, 0, None)?;
-    let device = Device::open(path, true)?;
-    let unit: u64 = args.get("unit")?.unwrap_or(SECTOR);
-    if unit == 0 || unit % SECTOR != 0 {
+fn check_all(args: &Sweep) -> Result<(), Failure> {
+    let reference = Reference::open(&args.reference, 0, None)?;
+    let device = Device::open(&args.device, true)?;
+    if args.unit == 0 || args.unit % SECTOR != 0 {
         return Err("--unit is not whole sectors".into());
     }
     let (good, bad) =
-        reads::sweep(&device, &reference, &holes(args)?, unit).context(path.display())?;
+        sweep(&device, &reference, &holes(&args.bad)?, args.unit).context(args.device.display())?;
     println!("good {good} bad {bad}");
     Ok(())
 }
 
-/// A thing to do to a device.
+/// The name of a change to a device, and what tries it.
 type Attempt<'a> = (&'static str, Box<dyn Fn() -> io::Result<()> + 'a>);
 
 fn modify(path: &Path) -> Result<(), Failure> {
@@ -211,7 +260,7 @@ fn modify(path: &Path) -> Result<(), Failure> {
     memory.fill(0xee);
     let range = |what| sys::range_ioctl(&direct, what, 0, 4096);
     let attempts: [Attempt<'_>; 8] = [
-        // First, because it also reports what an earlier write could not do.
+        // First, because it also reports the failures of earlier writes.
         ("flush", Box::new(|| direct.sync_all())),
         (
             "direct-write",
@@ -248,10 +297,9 @@ fn modify(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn hash_tree(path: &Path, args: &mut Args) -> Result<(), Failure> {
-    let file = PathBuf::from(args.word("the hash file")?);
+fn hash_tree(path: &Path, file: &Path) -> Result<(), Failure> {
     let (root, tree) = verity::tree(&Device::open(path, true)?)?;
-    std::fs::write(&file, tree).context(file.display())?;
+    std::fs::write(file, tree).context(file.display())?;
     println!("{}", hex(&root));
     Ok(())
 }

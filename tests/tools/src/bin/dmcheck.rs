@@ -1,74 +1,102 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Does to device-mapper what cannot be done with dmsetup, or not often enough.
+//! Does to device-mapper what dmsetup cannot do, or not often enough.
 //!
-//! Tables are given as one argument, lines separated by newlines. It never reads an image itself.
+//! A table is one argument, its lines separated by newlines. The program never reads an image
+//! itself.
 
+use clap::Parser;
 use overlaybd_tools::{
-    args::{self, Args},
+    content::compare,
     device::Device,
-    dm::{Answer, Dm, Line},
-    Context, Failure,
+    dm::{table, Answer, Dm, Line},
+    in_threads, Context, Failure,
 };
 use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-const USAGE: &str = "usage:
-  dmcheck cycle NAME TABLE --count N --holds FILE [--threads N]
-      makes devices NAME-0, NAME-1, ... one a thread, compares what each holds with the file and
-      removes it, again and again
-  dmcheck load NAME TABLE --count N
-      makes a device, loads and drops the table again and again, and removes the device
-  dmcheck starve NAME TABLE
-      makes a device and loads the table with the first, the second, ... allocation failing, until
-      it is loaded without any having failed (needs a kernel with fault injection)
-  dmcheck reload NAME TABLE... --count N
-      suspends the device, loads the next of the tables, resumes it, again and again
-  dmcheck status NAME [--table]
-      asks for the status in buffers of every size up to one that holds it; prints it";
+/// Does to device-mapper what dmsetup cannot do, or not often enough.
+#[derive(Parser)]
+enum Command {
+    /// Creates devices NAME-0, NAME-1, ..., one a thread, compares what each holds with a file and
+    /// removes it, again and again
+    Cycle {
+        name: String,
+        table: String,
+        /// How many devices in all
+        #[arg(long)]
+        count: u64,
+        /// The file with what each device should hold
+        #[arg(long)]
+        holds: PathBuf,
+        #[arg(long, default_value_t = 1)]
+        threads: u64,
+    },
+    /// Creates a device and loads its table with the first, the second, ... allocation failing,
+    /// until it is loaded and none has failed
+    ///
+    /// This takes a kernel with fault injection.
+    Starve { name: String, table: String },
+    /// Suspends a device, loads the next of the tables and resumes the device, again and again
+    Reload {
+        name: String,
+        #[arg(required = true)]
+        tables: Vec<String>,
+        /// How often
+        #[arg(long)]
+        count: usize,
+    },
+    /// Prints the status, which must be the same from buffers of every size up to one that holds it
+    Status {
+        name: String,
+        /// The table instead
+        #[arg(long)]
+        table: bool,
+    },
+}
 
 fn main() {
-    args::run(|| {
-        let mut args = Args::parse(&["table", "help"], &["count", "threads", "holds"])?;
-        if args.flag("help") {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        let command = args.word("the command")?;
-        let name = args.word("the name")?;
+    let command = Command::parse();
+    overlaybd_tools::run(|| {
         let dm = Dm::open()?;
-        match command.as_str() {
-            "cycle" => cycle(&dm, &name, &mut args),
-            "load" => load(&dm, &name, &mut args),
-            "starve" => starve(&dm, &name, &mut args),
-            "reload" => reload(&dm, &name, &mut args),
-            "status" => status(&dm, &name, args.flag("table")),
-            other => Err(format!("there is no command {other}\n{USAGE}")),
+        match command {
+            Command::Cycle {
+                name,
+                table: text,
+                count,
+                holds,
+                threads,
+            } => cycle(&dm, &name, &table(&text)?, count, &holds, threads),
+            Command::Starve { name, table: text } => starve(&dm, &name, &table(&text)?),
+            Command::Reload {
+                name,
+                tables,
+                count,
+            } => {
+                let tables: Result<Vec<_>, _> = tables.iter().map(|text| table(text)).collect();
+                reload(&dm, &name, &tables?, count)
+            }
+            Command::Status { name, table } => status(&dm, &name, table),
         }
     })
 }
 
-fn table(text: &str) -> Result<Vec<Line>, Failure> {
-    text.lines().map(str::parse).collect()
-}
-
-fn count(args: &Args) -> Result<u64, Failure> {
-    args.get("count")?
-        .ok_or_else(|| "--count is missing".into())
-}
-
-fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
-    let table = table(&args.word("the table")?)?;
-    let threads: u64 = args.get("threads")?.unwrap_or(1);
-    let each = count(args)?.div_ceil(threads);
-    let holds: PathBuf = args.get("holds")?.ok_or("--holds is missing")?;
-    let content = fs::read(&holds).context(holds.display())?;
+fn cycle(
+    dm: &Dm,
+    name: &str,
+    table: &[Line],
+    count: u64,
+    holds: &Path,
+    threads: u64,
+) -> Result<(), Failure> {
+    let each = count.div_ceil(threads.max(1));
+    let content = fs::read(holds).context(holds.display())?;
     let one = |name: &str| {
         let node = dm.create(name)?;
-        let used = dm.load(name, &table).and_then(|()| {
+        let used = dm.load(name, table).and_then(|()| {
             dm.resume(name)?;
             Device::open(&node, true)?.scan(0, content.len() as u64, |at, read| {
                 compare(&content, at, read)
@@ -77,67 +105,25 @@ fn cycle(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
         let removed = dm.remove(name);
         used.and(removed)
     };
-    std::thread::scope(|scope| {
-        let run = |thread| {
-            let name = format!("{name}-{thread}");
-            scope.spawn(move || {
-                (0..each).try_for_each(|n| one(&name).context(format_args!("cycle {n}")))
-            })
-        };
-        let threads: Vec<_> = (0..threads).map(run).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err("a thread panicked".into()))
-        })
+    in_threads(0..threads, |thread| {
+        let name = format!("{name}-{thread}");
+        (0..each).try_for_each(|n| one(&name).context(format_args!("cycle {n}")))
     })
+    .into_iter()
+    .collect()
 }
 
-/// Compares what was read from `at` on with what the device should hold.
-fn compare(content: &[u8], at: u64, read: &[u8]) -> Result<(), Failure> {
-    let wanted = usize::try_from(at)
-        .ok()
-        .and_then(|from| content.get(from..)?.get(..read.len()))
-        .ok_or_else(|| format!("{} bytes at {at} are more than there should be", read.len()))?;
-    match wanted
-        .iter()
-        .zip(read)
-        .position(|(one, other)| one != other)
-    {
-        None => Ok(()),
-        Some(n) => Err(format!(
-            "byte {} is {:#04x}, should be {:#04x}",
-            at + n as u64,
-            read[n],
-            wanted[n]
-        )),
-    }
-}
-
-fn load(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
-    let table = table(&args.word("the table")?)?;
-    let count = count(args)?;
+fn starve(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
     dm.create(name)?;
-    let done = (0..count).try_for_each(|n| {
-        dm.load(name, &table)
-            .and_then(|()| dm.clear(name))
-            .context(format_args!("load {n}"))
-    });
-    done.and(dm.remove(name))
-}
-
-fn starve(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
-    let table = table(&args.word("the table")?)?;
-    dm.create(name)?;
-    let done = starve_loads(dm, name, &table);
+    let done = starve_loads(dm, name, table);
     done.and(dm.remove(name))
 }
 
 fn starve_loads(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
-    // The kernel counts down what is written here, and fails an allocation when it arrives at zero.
+    // The kernel counts the number in this file down, and fails the allocation at which it is zero.
     const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
-    // It is opened once: opening allocates, and would be what fails when a load does not need as
-    // many allocations. Reading and writing it do not.
+    // It is opened once: opening allocates, and would fail where a load has fewer allocations than
+    // the number. Reading and writing it do not allocate.
     let fail_nth = OpenOptions::new()
         .read(true)
         .write(true)
@@ -169,19 +155,19 @@ fn starve_loads(dm: &Dm, name: &str, table: &[Line]) -> Result<(), Failure> {
     }
 }
 
-/// What became of a load one allocation of which was to fail.
+/// How a load ended of which one allocation should fail.
 #[derive(Debug, PartialEq, Eq)]
 enum Starved {
-    /// It failed, and the table was loaded all the same.
+    /// The allocation failed, and the table was loaded all the same.
     Survived,
-    /// It failed, and the table was refused.
+    /// The allocation failed, and the table was refused.
     Refused,
-    /// There were not as many, and the table was loaded.
+    /// The load had fewer allocations, and the table was loaded.
     NotAtAll,
 }
 
-/// What became of a load, by its result and by what is `left` of the kernel's count: 0 if it came to
-/// the allocation that was to fail.
+/// How a load ended, by its result and by what is `left` of the kernel's count: 0 if an allocation
+/// failed.
 fn starved(loaded: Result<(), Failure>, left: &[u8]) -> Result<Starved, Failure> {
     let failed = left.trim_ascii() == b"0";
     match loaded {
@@ -192,19 +178,9 @@ fn starved(loaded: Result<(), Failure>, left: &[u8]) -> Result<Starved, Failure>
     }
 }
 
-fn reload(dm: &Dm, name: &str, args: &mut Args) -> Result<(), Failure> {
-    let tables = args.rest();
-    let tables: Vec<_> = tables
-        .iter()
-        .map(|text| table(text))
-        .collect::<Result<_, _>>()?;
-    for (n, table) in tables
-        .iter()
-        .cycle()
-        .take(count(args)? as usize)
-        .enumerate()
-    {
-        // Half of the time the table is loaded while reads go on, half of it while they wait.
+fn reload(dm: &Dm, name: &str, tables: &[Vec<Line>], count: usize) -> Result<(), Failure> {
+    for (n, table) in tables.iter().cycle().take(count).enumerate() {
+        // Every other table is loaded while reads go on, the others while the device is suspended.
         if n % 2 == 0 {
             dm.load(name, table)?;
         }
@@ -227,8 +203,8 @@ fn status(dm: &Dm, name: &str, table: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks with buffers of every size up to one that holds the answer, which must be the same as in a
-/// large one.
+/// Asks with buffers of every size up to one that holds the answer. It must be the same as that in
+/// a large buffer.
 fn in_every_size(ask: impl Fn(usize) -> Result<Answer, Failure>) -> Result<Vec<String>, Failure> {
     let Answer::Texts(want) = ask(1 << 20)? else {
         return Err("the answer does not fit into a MiB".into());
@@ -307,18 +283,5 @@ mod tests {
         let what = in_every_size(|_| Ok(Answer::Full)).unwrap_err();
         assert!(what.contains("does not fit"), "{what}");
         assert!(in_every_size(|_| Err("an ioctl".into())).is_err());
-    }
-
-    #[test]
-    fn reads_that_differ_are_found() {
-        let content: Vec<u8> = (0..=255).cycle().take(1024).collect();
-        assert_eq!(compare(&content, 0, &content), Ok(()));
-        assert_eq!(compare(&content, 512, &content[512..]), Ok(()));
-        let mut other = content[512..].to_vec();
-        other[488] ^= 8;
-        let what = compare(&content, 512, &other).unwrap_err();
-        assert!(what.contains("byte 1000 is 0xe0, should be 0xe8"), "{what}");
-        assert!(compare(&content, 512, &content).is_err());
-        assert!(compare(&content, 2048, &content[..1]).is_err());
     }
 }

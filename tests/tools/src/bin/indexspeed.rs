@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long the index of a stack takes: looking a sector up, beside a plain binary search over the
-//! same array, and merging the indexes of 64 layers.
+//! Times the index of a stack: lookups of sectors, beside a plain binary search over the same
+//! array, and the merge of the indexes of 64 layers.
 //!
-//! The code timed is `overlaybd_format`'s, the same source as in the kernel; `make bench` builds
-//! this with the kernel's optimisation. Prints samples as the measurements in the guest do, one
-//! line of JSON each. It reads no image: the segments are made up, the same in each run.
+//! It times the code of `overlaybd_format`, the same source as in the kernel; `make bench` compiles
+//! it with the kernel's optimisation. It prints samples as the measurements in the guest do, a line
+//! of JSON each. It reads no image: it generates the segments, the same in each run.
 
-use overlaybd_format::lsmt::{
-    merge, words_needed, Cursor, Extent, MapBuilder, Segment, SegmentMap,
-};
+use clap::Parser;
+use overlaybd_format::lsmt::{merge, words_needed, Cursor, Extent, MapBuilder, Segment, SegmentMap};
 use overlaybd_format::units::{Sector, Sectors};
 use overlaybd_image::map_of;
-use overlaybd_tools::{
-    args::{self, Args},
-    Context, Failure,
-};
+use overlaybd_tools::{Context, Failure};
 use std::{cmp::Ordering, hint::black_box, time::Instant};
 
-const USAGE: &str = "usage:
-  indexspeed [--rounds N] [--segments N]
-      N (1000000) segments for the merge, and the most for lookups
-prints for each figure
-      {\"case\": …, \"contender\": …, \"round\": …, \"value\": …, \"unit\": \"ns\"}";
+/// Times lookups in the index of a stack, and merges
+///
+/// Prints a line of JSON for each figure, with its case, contender, round, value and unit.
+#[derive(Parser)]
+struct Args {
+    /// How often each figure is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How many segments to merge, and the most for lookups
+    #[arg(long, default_value_t = 1_000_000)]
+    segments: usize,
+}
 
 /// How many layers are merged.
 const LAYERS: usize = 64;
@@ -38,14 +41,14 @@ fn segments(rng: &mut fastrand::Rng, count: usize, len: u64, gap: u64) -> Vec<Se
             let sectors = rng.u64(1..=len);
             let start = Sector::new(at);
             at += sectors + rng.u64(0..gap);
-            // Data lies elsewhere than it is shown, so that no two segments can be joined.
+            // No two segments are adjacent in the layer, so that they cannot be joined.
             let source = Sector::new(8 + (number ^ 1) * len);
             Segment::data(start, Sectors::new(sectors), source).expect("small numbers")
         })
         .collect()
 }
 
-/// What to compare with: a binary search as anyone writes it.
+/// The comparison: a plain binary search.
 fn plain(segments: &[Segment], sector: Sector) -> Extent {
     let (mut low, mut high) = (0, segments.len());
     while low < high {
@@ -81,10 +84,10 @@ fn plain(segments: &[Segment], sector: Sector) -> Extent {
     }
 }
 
-/// Nanoseconds a lookup, each of which begins when the one before is done, as it is when reads
-/// come one by one; with `APART`, the processor may work on several at once.
+/// Nanoseconds a lookup. Each begins when the one before is done, as in a series of reads; with
+/// `APART`, the processor may overlap several.
 fn lookups<const APART: bool>(sectors: &[Sector], lookup: impl Fn(Sector) -> Extent) -> f64 {
-    // Which the compiler does not know, so that a sector depends on the result before.
+    // The compiler does not know that it is zero: each sector depends on the result before.
     let zero = black_box(0);
     let (mut before, mut sum) = (0, 0);
     let start = Instant::now();
@@ -108,7 +111,7 @@ fn sample(case: &str, contender: &str, round: usize, value: f64) {
     );
 }
 
-/// Times our lookups and those of a plain search, one after the other.
+/// Times our lookups, then those of the plain search.
 fn compare<const APART: bool>(
     case: &str,
     round: usize,
@@ -136,7 +139,8 @@ fn lookup_cases(rounds: usize, most: usize) -> Result<(), Failure> {
         let mut array = segments(&mut rng, count, 64, 64);
         let end = array.last().map_or(1, |last| last.end().get());
         if crowded {
-            // The worst for the directory: one segment so far behind that all others are one part.
+            // The worst case for the directory: one segment is so far from the others that these
+            // share one entry.
             let far = Sector::new((1 << 34) - 1);
             array.pop();
             array.extend(Segment::data(far, Sectors::new(1), Sector::new(8)));
@@ -166,7 +170,7 @@ fn lookup_cases(rounds: usize, most: usize) -> Result<(), Failure> {
 
 fn merge_cases(rounds: usize, total: usize) -> Result<(), Failure> {
     let mut rng = fastrand::Rng::with_seed(2);
-    // How much of the lower layers shows: about half, nearly all, nothing.
+    // About half of the lower layers is visible, nearly all, nothing.
     for (name, len, gap) in [("dense", 64, 64), ("sparse", 8, 4096), ("full", 64, 1)] {
         let layers: Vec<Vec<Segment>> = (0..LAYERS)
             .map(|_| segments(&mut rng, total / LAYERS, len, gap))
@@ -174,7 +178,7 @@ fn merge_cases(rounds: usize, total: usize) -> Result<(), Failure> {
         let mut scratch = [Cursor::EMPTY; LAYERS];
         let mut words: Vec<u32> = Vec::new();
         for round in 0..rounds {
-            // As the constructor does: once to know how many there will be, once to keep them.
+            // As the constructor does: one pass counts the segments, the next keeps them.
             let (mut count, mut last) = (0, Sector::new(0));
             let start = Instant::now();
             let counted = merge(&layers, &mut scratch, |segment| {
@@ -207,15 +211,9 @@ fn merge_cases(rounds: usize, total: usize) -> Result<(), Failure> {
 }
 
 fn main() {
-    args::run(|| {
-        let args = Args::parse(&["help"], &["rounds", "segments"])?;
-        if args.flag("help") {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        let rounds = args.get("rounds")?.unwrap_or(5);
-        let most = args.get("segments")?.unwrap_or(1_000_000);
-        lookup_cases(rounds, most)?;
-        merge_cases(rounds, most)
+    let Args { rounds, segments } = Args::parse();
+    overlaybd_tools::run(|| {
+        lookup_cases(rounds, segments)?;
+        merge_cases(rounds, segments)
     })
 }

@@ -1,77 +1,196 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes images that the set of reference images has none of, and what reading them must give.
+//! Writes images that the set of reference images lacks, and what they must hold.
 //!
 //! They depend on the seed alone. The writers are those of `overlaybd-image`; nothing here knows
 //! the formats.
 
+use clap::{Args, Parser};
 use overlaybd_format::zfile::Algorithm;
 use overlaybd_image::{LayerWriter, ZfileWriter};
-use overlaybd_tools::{
-    args::{self, Args},
-    Context, Failure, SECTOR,
+use overlaybd_tools::{Context, Failure, SECTOR};
+use std::{
+    fmt::Write as _,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
 };
-use std::{fmt::Write as _, os::unix::fs::FileExt, path::Path};
 
-const USAGE: &str = "usage:
-  mkimage zfile FILE --bytes N|--zeros N|--content FILE [--seed N] [--block-size N] [--zstd]
-      [--no-verify] [--no-digest] [--overwrite-header]
-      a ZFile of that content, of zeros, or of made-up content, which FILE.content then holds
-  mkimage nested FILE --levels N --bytes N [options as above]
-      a ZFile of a ZFile of ... of content that compresses well at every level and differs from
-      block to block, which FILE.content then holds; prints 'SECTORS ZFILE-BYTES' for each level, the
-      outermost first
-  mkimage claim FILE --blocks N [--block-size N]
-      a ZFile that says it has so many blocks, and has none; a sparse file
-  mkimage layer FILE --extents N
-      a layer of so many extents, a sector each, with a sector between them
-  mkimage stack DIR --layers N [--seed N] [--unit SECTORS]
-      a stack of layers: DIR/layers holds them one after the other, DIR/table has a line
-      'FIRST-SECTOR SECTORS' for each, the lowest first, DIR/content is what the stack holds.
-      Some part of every layer is visible; all extents are multiples of the unit
-  mkimage split PREFIX --content FILE --layers N [--seed N] [--block-size N] [--zstd]
-      [--no-verify]
-      the content as layers that together hold it, in stretches of 64 KiB to 8 MiB by turns of
-      chance, each layer in a ZFile PREFIX.NUMBER; prints 'ZFILE-BYTES LAYER-BYTES' for each, the
-      lowest first. Long runs of zeros are in no layer
-  mkimage segments PREFIX --segments N --layers N [--seed N]
-      layers PREFIX.NUMBER whose merged index has exactly so many segments, of 1 to 3 pages: each
-      segment is in another layer than the one before. Prints the bytes of each, then of the image";
+/// Writes images that the set of reference images lacks, and what they must hold.
+#[derive(Parser)]
+enum Command {
+    /// A ZFile of the content given, or of generated content, which FILE.content then holds
+    Zfile {
+        file: String,
+        #[command(flatten)]
+        content: Source,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        options: ZfileOptions,
+    },
+    /// A ZFile of a ZFile of ... of content that compresses well at every level and differs from
+    /// block to block, which FILE.content then holds
+    ///
+    /// Prints 'SECTORS ZFILE-BYTES' for each level, the outermost first.
+    Nested {
+        file: String,
+        #[arg(long)]
+        levels: usize,
+        /// The length of the content
+        #[arg(long)]
+        bytes: usize,
+        #[command(flatten)]
+        options: ZfileOptions,
+    },
+    /// A sparse file: a ZFile that claims that many blocks, and has none
+    Claim {
+        file: String,
+        #[arg(long)]
+        blocks: u64,
+        #[command(flatten)]
+        options: ZfileOptions,
+    },
+    /// A layer of that many extents, a sector each, with a sector between them
+    Layer {
+        file: String,
+        #[arg(long)]
+        extents: u64,
+    },
+    /// A stack of layers
+    ///
+    /// DIR/layers holds them one after the other. DIR/table has a line 'FIRST-SECTOR SECTORS' for
+    /// each, the lowest first. DIR/content is what the stack holds. Some part of every layer is
+    /// visible.
+    Stack {
+        dir: PathBuf,
+        #[arg(long)]
+        layers: u64,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// All extents are multiples of this many sectors
+        #[arg(long, default_value_t = 1)]
+        unit: u64,
+    },
+    /// The content as layers that together hold it, each in a ZFile PREFIX.NUMBER
+    ///
+    /// A layer holds stretches of 64 KiB to 8 MiB, which a seed distributes. Long runs of zeros are
+    /// in no layer. Prints 'ZFILE-BYTES LAYER-BYTES' for each, the lowest first.
+    Split {
+        prefix: String,
+        #[arg(long, value_name = "FILE")]
+        content: PathBuf,
+        #[arg(long)]
+        layers: usize,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        options: ZfileOptions,
+    },
+    /// Layers PREFIX.NUMBER whose merged index has exactly that many segments, of 1 to 3 pages
+    ///
+    /// Each segment is in another layer than the one before. Prints the bytes of each layer, then
+    /// of the image.
+    Segments {
+        prefix: String,
+        #[arg(long)]
+        segments: usize,
+        #[arg(long)]
+        layers: usize,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+/// The content of a ZFile.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// Generated content of this length
+    #[arg(long)]
+    bytes: Option<usize>,
+    /// That many zeros
+    #[arg(long)]
+    zeros: Option<usize>,
+    /// What a file holds
+    #[arg(long, value_name = "FILE")]
+    content: Option<PathBuf>,
+}
+
+/// How a ZFile is written.
+#[derive(Args)]
+struct ZfileOptions {
+    #[arg(long, default_value_t = 4096)]
+    block_size: u32,
+    /// ZSTD instead of LZ4
+    #[arg(long)]
+    zstd: bool,
+    /// Without CRCs of blocks
+    #[arg(long)]
+    no_verify: bool,
+    /// Without digests of header and trailer
+    #[arg(long)]
+    no_digest: bool,
+    /// The header is complete, as after the writer has overwritten it
+    #[arg(long)]
+    overwrite_header: bool,
+}
+
+impl ZfileOptions {
+    fn writer(&self) -> ZfileWriter {
+        let algorithm = if self.zstd {
+            Algorithm::Zstd
+        } else {
+            Algorithm::Lz4
+        };
+        ZfileWriter::new()
+            .algorithm(algorithm)
+            .block_size(self.block_size)
+            .verify(!self.no_verify)
+            .digest(!self.no_digest)
+            .overwrite_header(self.overwrite_header)
+    }
+}
 
 fn main() {
-    args::run(|| {
-        let mut args = Args::parse(
-            &["zstd", "no-verify", "no-digest", "overwrite-header", "help"],
-            &[
-                "blocks",
-                "bytes",
-                "content",
-                "seed",
-                "block-size",
-                "layers",
-                "levels",
-                "unit",
-                "extents",
-                "zeros",
-                "segments",
-            ],
-        )?;
-        if args.flag("help") {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        let command = args.word("the command")?;
-        let path = args.word("the path")?;
-        match command.as_str() {
-            "zfile" => zfile(&path, &args),
-            "nested" => nested(&path, &args),
-            "claim" => claim(&path, &args),
-            "layer" => layer(&path, &args),
-            "stack" => stack(Path::new(&path), &args),
-            "split" => split(&path, &args),
-            "segments" => segments(&path, &args),
-            other => Err(format!("there is no command {other}\n{USAGE}")),
-        }
+    let command = Command::parse();
+    overlaybd_tools::run(|| match command {
+        Command::Zfile {
+            file,
+            content,
+            seed,
+            options,
+        } => zfile(&file, &content, seed, &options),
+        Command::Nested {
+            file,
+            levels,
+            bytes,
+            options,
+        } => nested(&file, levels, bytes, &options),
+        Command::Claim {
+            file,
+            blocks,
+            options,
+        } => claim(&file, blocks, &options),
+        Command::Layer { file, extents } => layer(&file, extents),
+        Command::Stack {
+            dir,
+            layers,
+            seed,
+            unit,
+        } => stack(&dir, layers, seed, unit),
+        Command::Split {
+            prefix,
+            content,
+            layers,
+            seed,
+            options,
+        } => split(&prefix, &content, layers, seed, &options),
+        Command::Segments {
+            prefix,
+            segments: count,
+            layers,
+            seed,
+        } => segments(&prefix, count, layers, seed),
     })
 }
 
@@ -80,7 +199,7 @@ fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes).context(path.display())
 }
 
-/// Bytes of all sorts, in stretches: zeros, a repeated phrase, noise.
+/// Content in stretches of different kinds: zeros, a repeated phrase, noise.
 fn content(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 8192);
     while bytes.len() < len {
@@ -98,34 +217,32 @@ fn content(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn zfile(path: &str, args: &Args) -> Result<(), Failure> {
-    let given: Option<String> = args.get("content")?;
-    let zeros: Option<usize> = args.get("zeros")?;
-    let content = if let Some(given) = &given {
-        std::fs::read(given).context(given)?
-    } else if let Some(len) = zeros {
-        vec![0; len]
-    } else {
-        let len = args.get("bytes")?.ok_or("--bytes is missing")?;
-        let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
-        content(&mut rng, len)
+fn zfile(path: &str, from: &Source, seed: u64, options: &ZfileOptions) -> Result<(), Failure> {
+    let content = match *from {
+        Source {
+            content: Some(ref given),
+            ..
+        } => std::fs::read(given).context(given.display())?,
+        Source {
+            zeros: Some(len), ..
+        } => vec![0; len],
+        Source { bytes, .. } => {
+            let len = bytes.ok_or("--bytes is missing")?;
+            let content = content(&mut fastrand::Rng::with_seed(seed), len);
+            write(format!("{path}.content"), &content)?;
+            content
+        }
     };
-    write(path, &zfile_writer(args)?.write(&content))?;
-    if given.is_some() || zeros.is_some() {
-        return Ok(());
-    }
-    write(format!("{path}.content"), &content)
+    write(path, &options.writer().write(&content))
 }
 
-fn nested(path: &str, args: &Args) -> Result<(), Failure> {
-    let levels: usize = args.get("levels")?.ok_or("--levels is missing")?;
-    let len: usize = args.get("bytes")?.ok_or("--bytes is missing")?;
-    let block_size: usize = args.get("block-size")?.unwrap_or(4096);
+fn nested(path: &str, levels: usize, len: usize, options: &ZfileOptions) -> Result<(), Failure> {
+    let block_size = options.block_size as usize;
     let content: Vec<u8> = (0..len)
         .map(|at| (at / block_size).to_le_bytes()[at % size_of::<usize>()])
         .collect();
     write(format!("{path}.content"), &content)?;
-    let writer = zfile_writer(args)?;
+    let writer = options.writer();
     let mut inner = content;
     let mut lines = Vec::new();
     for _ in 0..levels {
@@ -141,32 +258,15 @@ fn nested(path: &str, args: &Args) -> Result<(), Failure> {
     write(path, &inner)
 }
 
-/// The writer that the options ask for.
-fn zfile_writer(args: &Args) -> Result<ZfileWriter, Failure> {
-    let algorithm = if args.flag("zstd") {
-        Algorithm::Zstd
-    } else {
-        Algorithm::Lz4
-    };
-    Ok(ZfileWriter::new()
-        .algorithm(algorithm)
-        .block_size(args.get("block-size")?.unwrap_or(4096))
-        .verify(!args.flag("no-verify"))
-        .digest(!args.flag("no-digest"))
-        .overwrite_header(args.flag("overwrite-header")))
-}
-
-fn claim(path: &str, args: &Args) -> Result<(), Failure> {
-    let blocks = args.get("blocks")?.ok_or("--blocks is missing")?;
-    let (header, trailer, len) = zfile_writer(args)?.claim(blocks);
+fn claim(path: &str, blocks: u64, options: &ZfileOptions) -> Result<(), Failure> {
+    let (header, trailer, len) = options.writer().claim(blocks);
     let file = std::fs::File::create(path).context(path)?;
     file.write_all_at(&header, 0).context(path)?;
     file.write_all_at(&trailer, len - trailer.len() as u64)
         .context(path)
 }
 
-fn layer(path: &str, args: &Args) -> Result<(), Failure> {
-    let extents: u64 = args.get("extents")?.ok_or("--extents is missing")?;
+fn layer(path: &str, extents: u64) -> Result<(), Failure> {
     let mut layer = LayerWriter::new(2 * extents * SECTOR);
     for n in 0..extents {
         layer = layer.data(2 * n, &[n as u8; SECTOR as usize]);
@@ -174,15 +274,13 @@ fn layer(path: &str, args: &Args) -> Result<(), Failure> {
     write(path, &layer.write())
 }
 
-/// What each layer has to itself, in units: an extent of it lies there and in no other layer.
+/// The units that belong to one layer alone: it has an extent there, and no other layer has.
 const OWN: u64 = 2;
-/// What all layers write to, in units.
+/// The units that all layers write to.
 const SHARED: u64 = 1024;
 
-fn stack(dir: &Path, args: &Args) -> Result<(), Failure> {
-    let layers: u64 = args.get("layers")?.ok_or("--layers is missing")?;
-    let unit: u64 = args.get("unit")?.unwrap_or(1);
-    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+fn stack(dir: &Path, layers: u64, seed: u64, unit: u64) -> Result<(), Failure> {
+    let mut rng = fastrand::Rng::with_seed(seed);
     let units = layers * OWN + SHARED;
     let bytes = |units: u64| (units * unit * SECTOR) as usize;
     let mut image = vec![0; bytes(units)];
@@ -211,7 +309,7 @@ fn stack(dir: &Path, args: &Args) -> Result<(), Failure> {
                 place.copy_from_slice(&data);
             }
         }
-        // Every fourth layer has its data in another order than its index.
+        // In every fourth layer the data has another order than the index.
         if number % 4 == 3 {
             layer = layer.shuffle(number);
         }
@@ -219,7 +317,7 @@ fn stack(dir: &Path, args: &Args) -> Result<(), Failure> {
         let sectors = blob.len() as u64 / SECTOR;
         let first = blobs.len() as u64 / SECTOR;
         writeln!(table, "{first} {sectors}").context("table")?;
-        // Layers begin on a boundary that any device has.
+        // Layers begin on a block boundary of any device.
         blob.resize(blob.len().next_multiple_of(4096), 0);
         blobs.extend(blob);
     }
@@ -229,21 +327,26 @@ fn stack(dir: &Path, args: &Args) -> Result<(), Failure> {
     write(dir.join("content"), &image)
 }
 
-/// The unit that layers are split in, in bytes: the block of a file system.
+/// The unit of [`split`] in bytes: the block of a file system.
 const PAGE: usize = 4096;
 
-/// A run of zeros of so many pages is left out of all layers.
+/// A run of zeros of this many pages is in no layer.
 const HOLE: usize = 16;
 
-fn split(prefix: &str, args: &Args) -> Result<(), Failure> {
-    let from: String = args.get("content")?.ok_or("--content is missing")?;
-    let layers: usize = args.get("layers")?.ok_or("--layers is missing")?;
-    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
-    let content = std::fs::read(&from).context(&from)?;
+fn split(
+    prefix: &str,
+    from: &Path,
+    layers: usize,
+    seed: u64,
+    options: &ZfileOptions,
+) -> Result<(), Failure> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let content = std::fs::read(from).context(from.display())?;
     if layers == 0 || content.len() % PAGE != 0 {
+        let from = from.display();
         return Err(format!("{from} is not whole pages, or there are no layers"));
     }
-    // One layer at a time: each holds a copy of its part.
+    // One layer at a time, because each copies its part.
     let pages = content.len() / PAGE;
     let mut stretches = Vec::new();
     let mut at = 0;
@@ -278,20 +381,18 @@ fn split(prefix: &str, args: &Args) -> Result<(), Failure> {
             }
         }
         let layer = layer.write();
-        let file = zfile_writer(args)?.write(&layer);
+        let file = options.writer().write(&layer);
         write(format!("{prefix}.{number}"), &file)?;
         println!("{} {}", file.len(), layer.len());
     }
     Ok(())
 }
 
-fn segments(prefix: &str, args: &Args) -> Result<(), Failure> {
-    let count: usize = args.get("segments")?.ok_or("--segments is missing")?;
-    let layers: usize = args.get("layers")?.ok_or("--layers is missing")?;
+fn segments(prefix: &str, count: usize, layers: usize, seed: u64) -> Result<(), Failure> {
     if layers < 2 {
         return Err("segments of one layer that touch would be merged into one: --layers 2".into());
     }
-    let mut rng = fastrand::Rng::with_seed(args.get("seed")?.unwrap_or(1));
+    let mut rng = fastrand::Rng::with_seed(seed);
     let lens: Vec<usize> = (0..count).map(|_| rng.usize(1..=3) * PAGE).collect();
     let total = lens.iter().sum::<usize>() as u64;
     let noise = content(&mut rng, 1 << 20);

@@ -1,40 +1,80 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads as fast as it can and says how long it took, as one line of JSON.
+//! Reads as fast as it can and prints how long it took, as one line of JSON.
 //!
-//! Reads are direct, one at a time for each reader. It looks at no content and chooses no figures.
+//! Reads are direct, one at a time for each reader. The program looks at no content.
 //!
 //! Each reader is a process of its own, on a CPU of its own: in User-mode Linux all threads of a
-//! process share one process of the host, which runs one of them at a time. It stands in fio's place
-//! because system calls are dear there, and fio makes more of them than reads: on an idle machine it
-//! made 9,000 to 17,000 direct 4 KiB reads a second of a ramdisk with one thread (psync) and 20,000 to
-//! 23,000 with two, this 58,000 to 68,000 and 122,000 to 139,000. What the device costs would be lost.
+//! process share one process of the host, which runs one of them at a time. The program stands in
+//! for fio because system calls are costly there, and fio does more of them than reads: on an idle
+//! machine fio (psync) did 9,000 to 17,000 direct 4 KiB reads a second of a ramdisk with one thread
+//! and 20,000 to 23,000 with two, this program 58,000 to 68,000 and 122,000 to 139,000. With fio
+//! the cost of the device would not show.
 
+use clap::{Args, Parser};
 use fastrand::Rng;
 use overlaybd_tools::{
-    args::{self, Args},
     device::{Device, Source},
-    dm::Dm,
+    dm::{table, Dm},
     sys::Buffer,
     Context, Failure,
 };
 use std::{
     io::{BufRead, BufReader, IoSliceMut, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-const USAGE: &str = "usage:
-  reader device PATH --bytes N [--readers N] [--limit BYTES] [--from BYTES] [--total BYTES]
-      direct reads of N bytes in order, each reader its own part of the first (or all) LIMIT bytes
-      from FROM on, at most TOTAL bytes in all
-  reader device PATH --bytes N --seconds S [--readers N] [--limit BYTES] [--seed N]
-      direct reads of N bytes at random multiples of N, for so many seconds
-  reader create NAME TABLE [--count N]
-      makes a device and loads the table N times; only the loading, which runs the target's
-      constructor, is timed, and \"ns\" is the time of one. The device is removed
-prints {\"ns\": …, \"bytes\": …, \"reads\": …}, and after reads \"cpu\", the seconds all CPUs were busy";
+/// Reads as fast as it can and prints how long it took
+///
+/// Prints {"ns": ..., "bytes": ..., "reads": ...}, and after reads "cpu", the seconds that all CPUs
+/// were busy.
+#[derive(Parser)]
+enum Task {
+    /// Reads a device directly: in order, each reader its own part, or at random
+    Device(Reads),
+    /// Creates a device, loads its table again and again, and removes the device
+    ///
+    /// Only the loads are timed, which run the target's constructor; "ns" is the time of one.
+    Create {
+        name: String,
+        /// The table, its lines separated by newlines
+        table: String,
+        /// How often to load it
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+    },
+}
+
+#[derive(Args)]
+struct Reads {
+    /// The device
+    path: PathBuf,
+    /// The length of each read
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    bytes: u64,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    readers: u64,
+    /// Where the part of the device that is read ends, in bytes; at the end if this is missing
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Where it begins
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// The most bytes that all readers read in order
+    #[arg(long)]
+    total: Option<u64>,
+    /// Reads at random multiples of --bytes for this time
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Chooses the random multiples
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The number of this reader, which the first process starts
+    #[arg(long, hide = true)]
+    part: Option<u64>,
+}
 
 /// What one reader did.
 #[derive(Clone, Copy, Default)]
@@ -44,41 +84,22 @@ struct Done {
 }
 
 fn main() {
-    args::run(|| {
-        let mut args = Args::parse(
-            &["help"],
-            &[
-                "bytes", "readers", "limit", "from", "total", "seconds", "seed", "count", "part",
-                "min-size",
-            ],
-        )?;
-        if args.flag("help") {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        let command = args.word("the command")?;
-        let path = PathBuf::from(args.word("the path or name")?);
-        let readers: u64 = args.get("readers")?.unwrap_or(1);
-        if readers == 0 {
-            return Err("--readers must be 1 or more".into());
-        }
-        match command.as_str() {
-            "device" => match args.get("part")? {
-                Some(part) => device(&path, readers, part, &args),
-                None => conduct(readers),
-            },
-            "create" => create(&path.to_string_lossy(), &mut args),
-            other => Err(format!("there is no command {other}\n{USAGE}")),
-        }
+    let task = Task::parse();
+    overlaybd_tools::run(|| match task {
+        Task::Device(reads) => match reads.part {
+            Some(part) => device(&reads, part),
+            None => conduct(reads.readers),
+        },
+        Task::Create { name, table, count } => create(&name, &table, count),
     })
 }
 
-/// CPU seconds that all CPUs have been busy since boot.
+/// The seconds that all CPUs together have been busy since boot.
 fn cpu_seconds() -> Result<f64, Failure> {
     let stat = std::fs::read_to_string("/proc/stat").context("/proc/stat")?;
     let fields = stat.lines().next().unwrap_or_default().split_whitespace();
     let ticks = fields.skip(1).take(8).enumerate();
-    // The fourth is idle, the fifth waits for I/O; user space is told hundredths of a second.
+    // The fourth field is idle time, the fifth waits for I/O. The unit is a hundredth of a second.
     Ok(ticks
         .filter(|(place, _)| !(3..=4).contains(place))
         .filter_map(|(_, field)| field.parse::<f64>().ok())
@@ -86,8 +107,8 @@ fn cpu_seconds() -> Result<f64, Failure> {
         / 100.0)
 }
 
-/// Starts so many of this program, each with a part of the work, has them begin together, and prints
-/// what they did.
+/// Starts a process of this program for each reader, lets them begin together, and prints the sum
+/// of what they did.
 fn conduct(readers: u64) -> Result<(), Failure> {
     let program = std::env::current_exe().context("this program")?;
     let mut children = Vec::new();
@@ -136,7 +157,7 @@ fn conduct(readers: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says that this reader is ready, waits until all are, and says how long `read` took.
+/// Prints that this reader is ready, waits until all are, then prints how long `read` took.
 fn timed(read: impl FnOnce() -> Result<Done, Failure>) -> Result<(), Failure> {
     println!("ready");
     let mut line = String::new();
@@ -148,20 +169,24 @@ fn timed(read: impl FnOnce() -> Result<Done, Failure>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn device(path: &Path, readers: u64, number: u64, args: &Args) -> Result<(), Failure> {
-    let bytes: u64 = args.get("bytes")?.ok_or("--bytes is missing")?;
+fn device(args: &Reads, number: u64) -> Result<(), Failure> {
+    let &Reads {
+        bytes,
+        readers,
+        from,
+        seed,
+        ..
+    } = args;
+    let path = &args.path;
     let device = Device::open(path, true)?;
-    let from: u64 = args.get("from")?.unwrap_or(0);
-    let limit = args.get("limit")?.unwrap_or(device.len()).min(device.len());
-    let total: u64 = args.get("total")?.unwrap_or(limit);
-    let units = limit.saturating_sub(from) / bytes.max(1);
-    if bytes == 0 || units < readers {
+    let limit = args.limit.unwrap_or(device.len()).min(device.len());
+    let total = args.total.unwrap_or(limit);
+    let units = limit.saturating_sub(from) / bytes;
+    if units < readers {
         return Err(format!("{} is too short for that", path.display()));
     }
-    let seed: u64 = args.get("seed")?.unwrap_or(1);
-    let time: Option<f64> = args.get("seconds")?;
-    let time = time.map(Duration::from_secs_f64);
-    // Written to, so that no page of it is missing when the clock runs.
+    let time = args.seconds.map(Duration::from_secs_f64);
+    // Written to, so that no page fault occurs while the clock runs.
     let mut buffer = Buffer::new(bytes as usize, true);
     buffer.fill(0xff);
     timed(|| {
@@ -180,7 +205,7 @@ fn device(path: &Path, readers: u64, number: u64, args: &Args) -> Result<(), Fai
         if let Some(time) = time {
             let mut rng = Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(number));
             let start = Instant::now();
-            // The clock is a system call in User-mode Linux: looked at now and then only.
+            // The clock is a system call in User-mode Linux: read it once in 32 reads.
             while start.elapsed() < time {
                 for _ in 0..32 {
                     read(rng.u64(0..units))?;
@@ -197,14 +222,9 @@ fn device(path: &Path, readers: u64, number: u64, args: &Args) -> Result<(), Fai
     })
 }
 
-/// Reads nothing: how long a table takes to load, which is when a target reads its index.
-fn create(name: &str, args: &mut Args) -> Result<(), Failure> {
-    let table = args.word("the table")?;
-    let table = table
-        .lines()
-        .map(str::parse)
-        .collect::<Result<Vec<_>, _>>()?;
-    let count: u32 = args.get("count")?.unwrap_or(1);
+/// Times the loads of a table, in which a target reads its index.
+fn create(name: &str, text: &str, count: u32) -> Result<(), Failure> {
+    let table = table(text)?;
     let dm = Dm::open()?;
     dm.create(name)?;
     let mut elapsed = Duration::ZERO;

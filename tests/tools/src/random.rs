@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads of a device, compared with a reference: all of it in order, and at random in every shape
-//! user space can give them.
+//! Reads of a device at random places and in every shape that user space can give them, compared
+//! with what it should hold.
 //!
-//! Direct reads begin and end at any sector, land at any multiple of 512 bytes in a page, in one
-//! piece or in several, in huge pages or in small ones: so the bios have segments that begin and
-//! end anywhere and are several pages long. Buffered reads begin and end at any byte. What a read may
-//! leave in memory, whether it succeeds or not, is the affair of [`judge`](crate::judge).
+//! Direct reads begin and end at any sector. Their memory begins at any multiple of 512 bytes in a
+//! page, in one piece or in several, in huge pages or in small ones: the segments of their bios
+//! begin and end anywhere and may be several pages long. Buffered reads begin and end at any byte.
+//! [`judge`](crate::judge) checks what each read leaves in memory, whether it succeeds or not.
 
 use crate::{
+    content::Content,
     device::{Device, Source},
-    judge::{Content, Ended, Pattern, Target, Wanted},
-    reference::Holes,
+    holes::Holes,
+    judge::{Ended, Target, Wanted},
+    pattern::Pattern,
     sys::Buffer,
     Context, Failure, SECTOR,
 };
@@ -22,24 +24,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is to be read.
+/// Bytes of memory around each read that are checked too.
+const MARGIN: usize = 1024;
+
+/// What to read.
 pub struct Plan {
-    /// How many reads each thread makes, if it is not told to stop before.
+    /// How many reads each thread does, unless `until` ends it before.
     pub reads: u64,
-    /// This file is made after the first read.
+    /// The thread creates this file after its first read.
     pub ready: Option<PathBuf>,
-    /// The thread ends once this file is there.
+    /// The thread ends once this file exists.
     pub until: Option<PathBuf>,
-    /// The unit of direct reads in bytes, the device's logical block size or a multiple of it: they
-    /// begin and end at such units, and their pieces begin and end at such units of memory.
+    /// The unit of direct reads in bytes, the device's logical block size or a multiple of it:
+    /// reads begin and end at such units, and their pieces at such units of memory.
     pub unit: u64,
     /// The longest read in bytes, a multiple of the unit.
     pub max_bytes: u64,
-    /// The most pieces a direct read is made of.
+    /// The most pieces of a direct read.
     pub max_pieces: usize,
     /// Where the reference begins on the device, in bytes, a multiple of 512.
     pub device_offset: u64,
-    /// What must fail to be read, in bytes of the reference.
+    /// Which bytes of the reference cannot be read.
     pub holes: Holes,
     /// Any read may fail with EIO.
     pub allow_eio: bool,
@@ -47,23 +52,23 @@ pub struct Plan {
     pub direct_only: bool,
 }
 
-/// What was done.
+/// What the reads did.
 #[derive(Clone, Copy, Default)]
 pub struct Done {
-    /// Reads made.
+    /// How many there were.
     pub reads: u64,
     /// Bytes compared.
     pub bytes: u64,
-    /// Reads with `RWF_NOWAIT` that were answered at once.
+    /// Reads with `RWF_NOWAIT` that the device answered.
     pub nowait_answered: u64,
-    /// Those that were refused, and made again without it.
+    /// Those that it declined, which were repeated without the flag.
     pub nowait_refused: u64,
-    /// Reads that failed, as they should.
+    /// Reads that failed and were allowed to.
     pub failed: u64,
 }
 
 impl Done {
-    /// Adds what another thread did.
+    /// Adds the counts of another thread.
     pub fn add(&mut self, other: Self) {
         self.reads += other.reads;
         self.bytes += other.bytes;
@@ -73,7 +78,7 @@ impl Done {
     }
 }
 
-/// How a read is made.
+/// How to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Direct,
@@ -81,7 +86,7 @@ enum Way {
     Buffered,
 }
 
-/// Reads one device at random places.
+/// A thread that reads one device at random places.
 pub struct Reader<'a, S, C> {
     direct: S,
     buffered: S,
@@ -93,70 +98,8 @@ pub struct Reader<'a, S, C> {
     done: Done,
 }
 
-/// Bytes around what is read that are looked at too.
-const MARGIN: usize = 1024;
-
-/// Reads in order are made to the beginning of a page.
-const PAGE: usize = 4096;
-
-/// Reads all units of `unit` bytes in order, directly: those that touch a hole must fail. Says how
-/// many were read, and how many failed.
-///
-/// # Errors
-///
-/// The first read that is not as it should be.
-pub fn sweep(
-    device: &impl Source,
-    content: &impl Content,
-    holes: &Holes,
-    unit: u64,
-) -> Result<(u64, u64), Failure> {
-    if device.len() != content.len() {
-        return Err(format!(
-            "the device has {} bytes, the reference {}",
-            device.len(),
-            content.len()
-        ));
-    }
-    let mut memory = Buffer::new(unit as usize + 2 * PAGE, false);
-    let (mut good, mut bad) = (0, 0);
-    let mut at = 0;
-    while at < device.len() {
-        let len = unit.min(device.len() - at) as usize;
-        let place = MARGIN..MARGIN + len;
-        let memory = &mut memory[PAGE - MARGIN..PAGE + len + MARGIN];
-        let pattern = Pattern::new(at / unit);
-        pattern.fill(memory);
-        let outcome = device.read(
-            &mut [IoSliceMut::new(&mut memory[place.clone()])],
-            at,
-            false,
-        );
-        let wanted = match holes.first(at, len as u64) {
-            Some(unreadable) => Wanted::Failure { unreadable },
-            None => Wanted::Success,
-        };
-        let target = Target {
-            memory,
-            places: &[place],
-            pattern,
-            at,
-            cached: false,
-        };
-        let ended = target
-            .judge(&outcome, wanted, content)
-            .map_err(|failure| format!("reading {len} bytes at {at}: {failure}"))?;
-        match ended {
-            Ended::Well => good += 1,
-            Ended::Badly => bad += 1,
-        }
-        at += len as u64;
-    }
-    Ok((good, bad))
-}
-
 impl<'a, C: Content> Reader<'a, Device, C> {
-    /// A reader of the device at `path`. What it does depends on the seed alone.
+    /// A reader of the device at `path`. What it reads depends on the seed alone.
     ///
     /// # Errors
     ///
@@ -169,7 +112,7 @@ impl<'a, C: Content> Reader<'a, Device, C> {
 }
 
 impl<'a, S: Source, C: Content> Reader<'a, S, C> {
-    /// A reader of a device that is opened twice.
+    /// A reader of a device that was opened twice.
     fn of(
         direct: S,
         buffered: S,
@@ -184,7 +127,7 @@ impl<'a, S: Source, C: Content> Reader<'a, S, C> {
                 plan.device_offset + reference.len()
             ));
         }
-        // Every piece may be preceded by a gap of less than a page and one of less than a unit.
+        // Before each piece there may be a gap of less than a page and one of less than a unit.
         let gaps = plan.max_pieces * (4096 + plan.unit as usize);
         let room = plan.max_bytes as usize + gaps + 2 * MARGIN + 8192;
         Ok(Self {
@@ -199,11 +142,11 @@ impl<'a, S: Source, C: Content> Reader<'a, S, C> {
         })
     }
 
-    /// Makes the reads of the plan.
+    /// Does the reads of the plan.
     ///
     /// # Errors
     ///
-    /// The first read that is not as it should be.
+    /// The first read that is wrong.
     pub fn run(mut self) -> Result<Done, Failure> {
         let over = |until: &PathBuf| until.exists();
         for n in 0..self.plan.reads {
@@ -219,8 +162,8 @@ impl<'a, S: Source, C: Content> Reader<'a, S, C> {
         Ok(self.done)
     }
 
-    /// Where the next read is, in units of `unit` bytes: mostly short, sometimes as long as may be,
-    /// sometimes up to the very end.
+    /// Offset and length of the next read, multiples of `unit` bytes: mostly short, sometimes as
+    /// long as the plan allows, sometimes up to the very end.
     fn place(&mut self, unit: u64) -> (u64, u64) {
         let end = self.reference.len() / unit;
         let max = (self.plan.max_bytes / unit).min(end);
@@ -329,7 +272,7 @@ impl<'a, S: Source, C: Content> Reader<'a, S, C> {
                 at,
                 cached: way == Way::Buffered,
             };
-            // A read that would have had to wait is made again: what it left is looked at now.
+            // The caller repeats a read that would have waited: check what it left before that.
             if nowait && refused(&outcome, len) {
                 return target.leftovers(self.reference).map(|()| None);
             }
@@ -364,16 +307,16 @@ impl Plan {
         match self.holes.first(at, len) {
             Some(unreadable) => Wanted::Failure { unreadable },
             None if self.allow_eio => Wanted::Either,
-            // Which other bytes it gives up together with those that cannot be read is the page
-            // cache's affair.
+            // The page cache decides which other bytes fail together with those that cannot be
+            // read.
             None if way == Way::Buffered && !self.holes.is_empty() => Wanted::Either,
             None => Wanted::Success,
         }
     }
 }
 
-/// Whether a read of `len` bytes with `RWF_NOWAIT` has to be made again without: it would have had to
-/// wait, for some of the bytes or for all, or the device does not offer it.
+/// Whether a read of `len` bytes with `RWF_NOWAIT` must be repeated without it: it would have
+/// waited for some of the bytes or for all, or the device does not support the flag.
 fn refused(outcome: &io::Result<usize>, len: usize) -> bool {
     match outcome {
         Ok(n) => *n < len,
@@ -384,7 +327,7 @@ fn refused(outcome: &io::Result<usize>, len: usize) -> bool {
     }
 }
 
-/// Reads into `places` of `memory`, which are in order and do not overlap.
+/// Reads into the `places` of `memory`, which are in order and do not overlap.
 fn read_into(
     device: &impl Source,
     memory: &mut [u8],
@@ -408,106 +351,12 @@ fn read_into(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{content, error, holes, Did, Fake, Flaw, GOOD};
     use std::cell::Cell;
 
-    /// Content that is nowhere zero and nowhere the same.
-    struct Made(Vec<u8>);
-
-    impl Content for Made {
-        fn len(&self) -> u64 {
-            self.0.len() as u64
-        }
-
-        fn bytes_at(&self, at: u64, out: &mut [u8]) -> Result<(), Failure> {
-            let from = at as usize;
-            let there = self.0.get(from..from + out.len()).ok_or("beyond the end")?;
-            out.copy_from_slice(there);
-            Ok(())
-        }
-    }
-
-    fn made(sectors: usize) -> Made {
-        let mut bytes = vec![0; sectors * 512];
-        Pattern::new(99).fill(&mut bytes);
-        Made(bytes)
-    }
-
-    /// What a read of a [`Fake`] did: the memory it was given, in one piece, where it was from, whether
-    /// it must not wait, and how it is to end.
-    struct Did<'a> {
-        out: &'a mut Vec<u8>,
-        at: u64,
-        nowait: bool,
-        outcome: io::Result<usize>,
-    }
-
-    type Flaw<'a> = &'a dyn Fn(&mut Did<'_>);
-
-    /// A device in memory with a hole, which may be made to do worse.
-    struct Fake<'a> {
-        content: &'a Made,
-        holes: &'a Holes,
-        /// Where the content begins on the device; there are zeros before it.
-        offset: u64,
-        cached: bool,
-        flaw: Flaw<'a>,
-        /// The flaw shows in this read and in those after it.
-        from: Cell<u32>,
-    }
-
-    const GOOD: Flaw<'static> = &|_| {};
-
-    fn error(errno: Errno) -> io::Result<usize> {
-        Err(errno.into())
-    }
-
-    impl Source for Fake<'_> {
-        fn len(&self) -> u64 {
-            self.offset + self.content.len()
-        }
-
-        fn drop_cache(&self) {}
-
-        fn read(&self, slices: &mut [IoSliceMut<'_>], at: u64, nowait: bool) -> io::Result<usize> {
-            let at = at - self.offset;
-            // The memory as it was, which the flaw may change.
-            let mut out: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-            let len = out.len();
-            let hole = self.holes.first(at, len as u64);
-            let good = match hole {
-                None => len,
-                // What the page cache gives are whole pages.
-                Some(hole) if self.cached && hole / 4096 * 4096 > at => {
-                    (hole / 4096 * 4096 - at) as usize
-                }
-                Some(_) => 0,
-            };
-            out[..good].copy_from_slice(&self.content.0[at as usize..at as usize + good]);
-            let outcome = if good > 0 { Ok(good) } else { error(Errno::IO) };
-            let mut did = Did {
-                out: &mut out,
-                at,
-                nowait,
-                outcome,
-            };
-            let left = self.from.get();
-            self.from.set(left.saturating_sub(1));
-            if left == 0 {
-                (self.flaw)(&mut did);
-            }
-            let outcome = did.outcome;
-            let mut rest = out.as_slice();
-            for slice in slices {
-                let (bytes, behind) = rest.split_at(slice.len());
-                slice.copy_from_slice(bytes);
-                rest = behind;
-            }
-            outcome
-        }
-    }
-
-    fn plan(holes: &str) -> Plan {
-        let mut plan = Plan {
+    /// 400 reads of a device on which these bytes cannot be read.
+    fn plan(bad: &str) -> Plan {
+        Plan {
             reads: 400,
             ready: None,
             until: None,
@@ -515,19 +364,15 @@ mod tests {
             max_bytes: 64 << 10,
             max_pieces: 5,
             device_offset: 3 * 512,
-            holes: Holes::default(),
+            holes: holes(bad),
             allow_eio: false,
             direct_only: false,
-        };
-        if !holes.is_empty() {
-            plan.holes.add(holes).unwrap();
         }
-        plan
     }
 
     /// Reads at random with a flaw in the direct reads and one in the buffered ones.
     fn random(plan: &Plan, direct: Flaw<'_>, buffered: Flaw<'_>) -> Result<Done, Failure> {
-        let content = made(300);
+        let content = content(300);
         let device = |cached, flaw| Fake {
             content: &content,
             holes: &plan.holes,
@@ -540,7 +385,7 @@ mod tests {
         Reader::of(direct, buffered, &content, plan, 1)?.run()
     }
 
-    /// That a flaw is found in direct reads and in buffered ones, if it shows in those.
+    /// Asserts that a flaw is found in direct reads, and in buffered ones.
     #[track_caller]
     fn found(plan: &Plan, flaw: Flaw<'_>) {
         let direct = random(plan, flaw, GOOD);
@@ -578,10 +423,10 @@ mod tests {
             assert!(done.nowait_refused > 20);
         }
         assert!(random(&plan(""), &refuse(Errno::IO), GOOD).is_err());
-        // Nobody else may say so.
+        // A read that may wait must not fail so.
         let again: Flaw<'_> = &|did| did.outcome = error(Errno::AGAIN);
         found(&plan(""), again);
-        // What was left by one that was refused.
+        // What a declined read leaves.
         let leave: Flaw<'_> = &|did| {
             if did.nowait {
                 did.out[0] ^= 1;
@@ -606,7 +451,7 @@ mod tests {
                     did.out[n - 1] ^= 0x80;
                 }
             });
-            // All of them, one place further.
+            // All bytes, shifted by one.
             found(&plan, &|did| did.out.rotate_right(1));
         }
     }
@@ -639,7 +484,7 @@ mod tests {
         assert!(random(&plan(HOLE), flaw, GOOD).is_err());
         let mut plan = plan("");
         plan.allow_eio = true;
-        // It may fail, and has to leave nothing then.
+        // A read may fail, and must then leave nothing.
         assert!(random(&plan, flaw, GOOD).is_ok());
         let leave: Flaw<'_> = &|did| {
             did.out[0] ^= 1;
@@ -650,11 +495,11 @@ mod tests {
 
     #[test]
     fn a_hole_that_can_be_read_is_found() {
-        let content = made(300);
+        let content = content(300);
         found(&plan(HOLE), &|did| {
             did.outcome = Ok(did.out.len());
             let there = did.at as usize..did.at as usize + did.out.len();
-            did.out.copy_from_slice(&content.0[there]);
+            did.out.copy_from_slice(&content[there]);
         });
     }
 
@@ -678,7 +523,7 @@ mod tests {
                     did.out.fill(0xdb);
                 }
             },
-            // Another read's memory.
+            // The memory of another read.
             &|did| {
                 if failed(did) {
                     Pattern::new(5).fill(did.out);
@@ -688,7 +533,7 @@ mod tests {
         for flaw in flaws {
             found(&plan(HOLE), flaw);
         }
-        // Zeros are left by the targets, and never by the page cache.
+        // The targets may leave zeros, the page cache never does.
         let zeros: Flaw<'_> = &|did| {
             if failed(did) {
                 did.out.fill(0);
@@ -696,22 +541,21 @@ mod tests {
         };
         assert!(random(&plan(HOLE), zeros, GOOD).is_ok());
         assert!(random(&plan(HOLE), GOOD, zeros).is_err());
-        // Behind what the page cache gives.
-        let behind: Flaw<'_> = &|did| {
+        // After the bytes that the page cache returns.
+        let after: Flaw<'_> = &|did| {
             if let Ok(n) = did.outcome {
                 if n < did.out.len() {
                     did.out[n] ^= 1;
                 }
             }
         };
-        assert!(random(&plan(HOLE), GOOD, behind).is_err());
+        assert!(random(&plan(HOLE), GOOD, after).is_err());
     }
 
     #[test]
     fn a_device_that_is_too_short_is_found() {
         let plan = plan("");
-        let content = made(10);
-        let longer = made(11);
+        let (content, longer) = (content(10), content(11));
         let device = || Fake {
             content: &content,
             holes: &plan.holes,
@@ -722,68 +566,5 @@ mod tests {
         };
         assert!(Reader::of(device(), device(), &content, &plan, 1).is_ok());
         assert!(Reader::of(device(), device(), &longer, &plan, 1).is_err());
-    }
-
-    /// Sweeps a device of 100 sectors, of which 10 to 13 cannot be read, or is told that it is so.
-    fn swept(told: &str, unit: u64, from: u32, flaw: Flaw<'_>) -> Result<(u64, u64), Failure> {
-        let content = made(100);
-        let holes = plan("5120+2048").holes;
-        let device = Fake {
-            content: &content,
-            holes: &holes,
-            offset: 0,
-            cached: false,
-            flaw,
-            from: Cell::new(from),
-        };
-        sweep(&device, &content, &plan(told).holes, unit)
-    }
-
-    #[test]
-    fn a_sweep_reads_all() {
-        let hole = "5120+2048";
-        assert_eq!(swept(hole, 512, 0, GOOD), Ok((96, 4)));
-        assert_eq!(swept(hole, 4096, 0, GOOD), Ok((12, 1)));
-        assert_eq!(swept(hole, 1 << 20, 0, GOOD), Ok((0, 1)));
-        // More can be read, or less.
-        assert!(swept("", 512, 0, GOOD).is_err());
-        assert!(swept("5120+1536", 512, 0, GOOD).is_err());
-        assert!(swept("5120+2560", 512, 0, GOOD).is_err());
-    }
-
-    #[test]
-    fn a_sweep_finds_one_wrong_sector_anywhere() {
-        let hole = "5120+2048";
-        for number in 0..100u64 {
-            // Of a read that fails no other byte may be there, of others no wrong one.
-            let once = |did: &mut Did<'_>| {
-                if did.at == number * 512 {
-                    did.out[511] ^= 1;
-                }
-            };
-            assert!(swept(hole, 512, 0, &once).is_err(), "sector {number}");
-            let fails = |did: &mut Did<'_>| {
-                if did.at == number * 512 {
-                    did.outcome = match did.outcome {
-                        Ok(_) => error(Errno::IO),
-                        Err(_) => Ok(512),
-                    };
-                }
-            };
-            assert!(swept(hole, 512, 0, &fails).is_err(), "sector {number}");
-        }
-        let short: Flaw<'_> = &|did| did.outcome = Ok(did.out.len() - 512);
-        assert!(swept("", 512, 0, short).is_err());
-        let content = made(101);
-        let device = Fake {
-            content: &content,
-            holes: &Holes::default(),
-            offset: 0,
-            cached: false,
-            flaw: GOOD,
-            from: Cell::new(0),
-        };
-        assert!(sweep(&device, &made(100), &Holes::default(), 512).is_err());
-        assert!(sweep(&device, &made(102), &Holes::default(), 512).is_err());
     }
 }
