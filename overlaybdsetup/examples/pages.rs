@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes the manual pages of overlaybdsetup and the completions of its command line for shells into a folder:
-//! `pages DIR`. All is made of the command line itself, so it cannot say anything else.
+//! Writes the manual pages of overlaybdsetup and its shell completions into a folder: `pages DIR`.
+//! Both are generated from the command line, so they cannot differ from it.
 
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
@@ -10,7 +10,8 @@ use overlaybdsetup::cli::Cli;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// The page of a command and those of its subcommands. All are for administrators: section 8.
+/// Writes the page of a command and those of its subcommands. They are for administrators: section
+/// 8.
 fn manual(command: &Command, folder: &Path) -> io::Result<()> {
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         manual(sub, folder)?;

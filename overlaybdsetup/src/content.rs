@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a layer file holds, decompressed where it is compressed.
+//! The content of a layer file, decompressed if it is compressed.
 //!
-//! What it is is found out from the bytes, in the order of the format's own reader: a tar, else a ZFile, else
-//! the bytes themselves. Where the start is that of something else that is known, it is named and refused.
+//! The bytes decide what the file is, in the order of the format's own reader: a tar, else a ZFile,
+//! else the content itself. A file that starts like another known kind is named and refused.
 
 use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::zfile::{Codec, Zfile};
 
-/// What a layer file holds, decompressed.
+/// The content of a layer file, decompressed.
 #[derive(Debug)]
 pub enum Content {
-    /// The bytes of the payload themselves.
+    /// The payload itself.
     Raw(Payload),
     /// The content of a ZFile.
     Zfile(Box<Zfile>),
 }
 
 impl Content {
-    /// Whether a payload starts as a ZFile does.
+    /// Whether a payload starts like a ZFile.
     pub(crate) fn is_zfile(payload: &Payload) -> Result<bool> {
-        // Both halves of the magic are checked by what opens it: with one wrong it is no layer of any kind.
+        // `Zfile::open` checks the whole magic; a file with this start is no other kind of layer.
         Ok(payload.first_bytes()?.starts_with(b"ZFile\0\x01\0"))
     }
 
-    /// Finds out what a payload is, and opens it.
+    /// Detects what a payload is, and opens it.
     ///
     /// # Errors
     ///
-    /// A ZFile with something wrong in header, trailer or index, and what is known not to be a layer. The
-    /// errors do not name the file.
+    /// A ZFile with something wrong in its header, trailer or index; a file of another known kind.
+    /// The errors do not name the file.
     pub fn open(payload: Payload) -> Result<Self> {
         if Self::is_zfile(&payload)? {
             return Ok(Self::Zfile(Box::new(Zfile::open(payload)?)));
@@ -52,7 +52,7 @@ impl Content {
         }
     }
 
-    /// The file it is in.
+    /// The payload of the file.
     #[must_use]
     pub fn payload(&self) -> &Payload {
         match self {
@@ -61,7 +61,7 @@ impl Content {
         }
     }
 
-    /// The ZFile it is in, if it is in one.
+    /// The ZFile, if the payload is one.
     #[must_use]
     pub fn zfile(&self) -> Option<&Zfile> {
         match self {
@@ -79,17 +79,17 @@ impl Content {
         }
     }
 
-    /// Whether there are no bytes in it.
+    /// Whether its length is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads bytes from `at` on.
+    /// Fills `buf` with the bytes from `at` on.
     ///
     /// # Errors
     ///
-    /// If they cannot be read, all of them.
+    /// If not all of them can be read.
     pub fn read(&self, at: u64, buf: &mut [u8], codec: &mut Codec) -> Result<()> {
         match self {
             Self::Raw(payload) => payload.read(at, buf),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `dump`: what the headers, trailers and indexes of layer files say, for a person or as JSON.
+//! `dump`: the headers, trailers and indexes of layer files, as text or as JSON.
 //!
-//! It reads no data: of a compressed layer only the blocks in which its header, index and trailer
-//! lie. Whether the data is right is for `verify`. A file with something wrong is shown as far as
-//! it makes sense, with the check that refuses it.
+//! It reads no data: of a compressed layer, only the blocks that contain its header, index and
+//! trailer. `verify` checks the data. A file with something wrong is shown as far as it can be
+//! read, with the check that refuses it.
 //!
-//! The structures here are the JSON, an array of [`FileDump`]. Fields are added to it, never
-//! renamed. Numbers are decimal, and in bytes where nothing else is said.
+//! The JSON is an array of [`FileDump`]. Fields may be added to it, and are never renamed. Numbers
+//! are decimal, and in bytes unless their documentation says otherwise.
 
 mod layer;
 #[cfg(test)]
@@ -28,29 +28,29 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use text::Text;
 
-/// What is in a file.
+/// The parts of a file.
 #[derive(Debug, Serialize)]
 pub struct FileDump {
-    /// The file as it is named on the command line.
+    /// The path as given on the command line.
     pub file: String,
     /// Its length; null if it cannot be opened.
     pub file_bytes: Option<u64>,
-    /// Where the layer lies in the file; null if that is not known.
+    /// The position of the layer in the file; null if it is unknown.
     pub payload: Option<PayloadDump>,
     /// The ZFile; null if it is not compressed.
     pub zfile: Option<ZfileDump>,
     /// The layer; null if there is none, or the ZFile around it does not open.
     pub layer: Option<LayerDump>,
-    /// Why a ZFile's content is no layer; null if it is one, or if that is not known.
+    /// Why a ZFile's content is no layer; null if it is a layer, or cannot be read.
     pub no_layer: Option<String>,
     /// What is wrong with the file; null if nothing is.
     pub refusal: Option<String>,
 }
 
-/// Where a layer lies in its file.
+/// The position of a layer in its file.
 #[derive(Debug, Serialize)]
 pub struct PayloadDump {
-    /// Whether it lies in a tar.
+    /// Whether it is in a tar.
     pub in_tar: bool,
     /// Its first byte in the file.
     pub offset: u64,
@@ -58,11 +58,11 @@ pub struct PayloadDump {
     pub bytes: u64,
 }
 
-/// Shows what is in files.
+/// Shows the parts of files.
 ///
 /// # Errors
 ///
-/// Once all are shown, if one of them is refused; if nothing can be written to `out`.
+/// After all files are shown, if one of them is refused; an error of `out`.
 pub fn run(files: &[PathBuf], json: bool, extents: bool, out: &mut dyn Write) -> Result<()> {
     let mut dumps = Vec::new();
     let mut refusals = Vec::new();
@@ -97,7 +97,7 @@ pub fn run(files: &[PathBuf], json: bool, extents: bool, out: &mut dyn Write) ->
 }
 
 impl FileDump {
-    /// Reads what there is to say of a file.
+    /// Reads a file.
     fn of(path: &Path, extents: bool) -> Self {
         let mut dump = Self {
             file: path.display().to_string(),
@@ -114,7 +114,7 @@ impl FileDump {
         dump
     }
 
-    /// As far as it goes.
+    /// Fills in the fields in order, up to the first error.
     fn fill(&mut self, path: &Path, extents: bool) -> Result<()> {
         let payload = Payload::open(path)?;
         self.file_bytes = Some(payload.file_len());
@@ -123,7 +123,7 @@ impl FileDump {
             offset: payload.offset(),
             bytes: payload.len(),
         });
-        // Of a ZFile that is refused its header and trailer are shown all the same.
+        // Read before `Content::open`, so that they are shown for a refused ZFile too.
         self.zfile = ZfileDump::of(&payload)?;
         let content = Content::open(payload)?;
         if let (Some(dump), Some(zfile)) = (&mut self.zfile, content.zfile()) {
@@ -144,7 +144,7 @@ impl FileDump {
         }
     }
 
-    /// Writes it as text.
+    /// Writes the file as text.
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut text = Text(out);
         writeln!(text.0, "{}", plain(&self.file))?;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The file system on a device: which it is, by its superblock, and the options to mount it with. Those that
-//! images are made of are known, no others.
+//! The file system on a device: its name, by its superblock, and the options to mount it with.
+//!
+//! It knows the file systems that images contain, and no others.
 
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -9,17 +10,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// How much of a device is looked at.
+/// How much of a device is read: all superblocks are in it.
 const LOOKED_AT: usize = 70 << 10;
 
-/// A file system that was found.
+/// A known file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filesystem {
-    /// The name that the kernel knows it by.
+    /// The name of its type in the kernel.
     pub name: &'static str,
-    /// The options with which it is mounted from a device that cannot be written.
+    /// The mount options on a read-only device.
     pub read_only_options: &'static str,
-    /// The options with which it is mounted from one that can be written.
+    /// The mount options on a writable device.
     pub writable_options: &'static str,
 }
 
@@ -28,7 +29,7 @@ impl Filesystem {
     ///
     /// # Errors
     ///
-    /// If there is none that is known, or the device cannot be read.
+    /// If the device has no known file system, or cannot be read.
     pub fn of(device: &Path) -> Result<Self> {
         let mut start = vec![0; LOOKED_AT];
         let cannot =
@@ -45,8 +46,8 @@ impl Filesystem {
         }
         detect(&start).ok_or_else(|| {
             Error::refused(
-                "there is no file system on the device that this program knows (ext4, EROFS, XFS, Btrfs, \
-                 squashfs, ISO 9660): open it without --mount and mount it yourself",
+                "there is no file system on the device that this program knows (ext4, EROFS, XFS, \
+                 Btrfs, squashfs, ISO 9660): open it without --mount and mount it yourself",
             )
         })
     }
@@ -63,13 +64,13 @@ fn detect(start: &[u8]) -> Option<Filesystem> {
         Some(Filesystem {
             name,
             read_only_options,
-            // Other devices of the same image have the same uuid.
+            // Other devices of the same image have the same XFS uuid.
             writable_options: if name == "xfs" { "nouuid" } else { "" },
         })
     };
     if at(1080, &[0x53, 0xef]) {
-        // The incompatible feature "needs recovery": there is something in the journal, which cannot be
-        // replayed on a device that cannot be written.
+        // The incompatible feature "needs recovery": the journal is not empty, and cannot be
+        // replayed on a read-only device.
         let dirty = start.get(1024 + 0x60).is_some_and(|flags| flags & 4 != 0);
         return known("ext4", if dirty { "noload" } else { "" });
     }
@@ -80,7 +81,7 @@ fn detect(start: &[u8]) -> Option<Filesystem> {
         return known("squashfs", "");
     }
     if at(0, b"XFSB") {
-        // The log cannot be replayed on a device that cannot be written; for the uuid see above.
+        // The log cannot be replayed on a read-only device. nouuid: see above.
         return known("xfs", "norecovery,nouuid");
     }
     if at(65536 + 64, b"_BHRfS_M") {

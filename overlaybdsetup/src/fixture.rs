@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests of several modules need: files in a folder of their own, and bytes for them.
+//! What the tests of several modules share: files in a temporary folder, and bytes for them.
 
 use crate::layer::LayerFile;
 use std::fs;
@@ -10,12 +10,12 @@ use std::path::PathBuf;
 pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    /// An empty one.
+    /// An empty folder.
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// The path of a file in it, which need not be there.
+    /// The path of a file in it, which need not exist.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -27,13 +27,13 @@ impl Files {
         path
     }
 
-    /// Writes a file, and returns it as a source names it.
+    /// Writes a file, and returns it as a layer without a given length or digest.
     pub(crate) fn layer(&self, name: &str, bytes: &[u8]) -> LayerFile {
         LayerFile::new(self.write(name, bytes))
     }
 }
 
-/// What cannot be compressed, so that blocks have about the length of their content.
+/// Bytes that do not compress, so that blocks have about the length of their content.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = || {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What layer a content holds, for `dump` and `verify`, which say more than that a file is refused:
-//! its header and trailer as they stand, and whether it is a layer, is none, or is one with
-//! something wrong. It reads those two and the index, and no data.
+//! Whether a content is a layer, for `dump` and `verify`, which report more than a refusal: its
+//! header and trailer as they are, and whether it is a layer, no layer, or a layer with something
+//! wrong.
+//!
+//! It reads the header, the trailer and the index, and no data.
 
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -11,33 +13,33 @@ use crate::zfile::Codec;
 use overlaybd_format::lsmt::{self, trailer_offset, HeaderTrailerFields, Segment, HEADER_LEN};
 use overlaybd_format::units::Bytes;
 
-/// A header or trailer, if it was read.
+/// A header or trailer; [`None`] if it could not be read.
 type Area = Option<Box<[u8; HEADER_LEN]>>;
 
-/// What layer a content holds.
+/// A content with its header, its trailer and the verdict.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    /// Its first 4096 bytes, if it has them and they can be read.
+    /// Its first 4096 bytes.
     pub(crate) header: Area,
-    /// Its last 4096 bytes, if there are any behind the first, and they can be read.
+    /// Its last 4096 bytes, if it is longer than a header.
     pub(crate) trailer: Area,
-    /// What it is.
+    /// Whether it is a layer.
     pub(crate) verdict: Verdict,
 }
 
 /// Whether a content is a layer.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// A layer: where things are in it, and its segments, in order.
+    /// A layer: the positions of its parts, and its segments in order.
     Layer(lsmt::Layer, Vec<Segment>),
-    /// No layer, for this reason: neither its start nor its end is that of one.
+    /// No layer, for this reason: neither its start nor its end has the magic of one.
     Other(String),
-    /// A layer with something wrong, or what it is cannot be read.
+    /// A layer with something wrong, or a content that cannot be read.
     Refused(Error),
 }
 
 impl Inspection {
-    /// Looks at a content that is open.
+    /// Inspects an open content.
     pub(crate) fn new(content: &Content) -> Self {
         let len = Bytes::new(content.len());
         let mut codec = Codec::default();
@@ -74,7 +76,7 @@ impl Inspection {
         }
     }
 
-    /// Whether it is meant to be a layer: its start or its end is that of one.
+    /// Whether it is meant as a layer: its start or its end has the magic of one.
     pub(crate) fn is_layer(&self) -> bool {
         has_magic(&self.header) || has_magic(&self.trailer)
     }
@@ -85,7 +87,7 @@ fn has_magic(area: &Area) -> bool {
         .is_some_and(|area| HeaderTrailerFields::new(area).has_magic)
 }
 
-/// The check that says that this is no layer.
+/// The check that fails for a content without the magic of a layer.
 fn why_none(header: &Area, trailer: &Area, len: Bytes) -> String {
     let error = match (header, trailer) {
         (Some(header), Some(trailer)) => lsmt::Layer::open(header, trailer, len).err(),
@@ -94,7 +96,7 @@ fn why_none(header: &Area, trailer: &Area, len: Bytes) -> String {
     error.map_or_else(String::new, |error| error.to_string())
 }
 
-/// What refuses a file that is no ZFile and whose bytes are no layer, for this reason.
+/// The error for a file that is no ZFile and, for this reason, no layer.
 pub(crate) fn neither(why: &str) -> Error {
     Error::refused(format!("it is neither a ZFile nor a layer: {why}"))
 }

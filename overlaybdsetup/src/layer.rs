@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One layer of an image: its file, opened, and all checked that the kernel checks when a table is loaded, with
-//! the same source. What lies in its blocks is not read here, that is for `verify`.
+//! One layer of an image: opens its file, and checks what the kernel checks when a table is loaded,
+//! with the same source code.
+//!
+//! It reads no data: `verify` does that.
 
 use crate::content::Content;
 use crate::error::{Error, Result, Status};
@@ -11,19 +13,20 @@ use overlaybd_format::lsmt::{self, trailer_offset, IndexLoader, Segment};
 use overlaybd_format::units::Bytes;
 use std::path::PathBuf;
 
-/// A layer file as a source names it: a command line, a config, a manifest.
+/// A layer file as a command line, a config or a manifest names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The length of the file that the source gives, in bytes.
+    /// The length that the file should have, in bytes, if the source gives it.
     pub size: Option<u64>,
-    /// The digest of the file that the source gives, `sha256:` and 64 hexadecimal digits.
+    /// The digest that the file should have, `sha256:` and 64 hexadecimal digits for example, if
+    /// the source gives it.
     pub digest: Option<String>,
 }
 
 impl LayerFile {
-    /// A file of which nothing else is known.
+    /// A file without a given length or digest.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -32,11 +35,11 @@ impl LayerFile {
         }
     }
 
-    /// Opens the file and compares its length with what the source says.
+    /// Opens the file, and compares its length with the given one.
     ///
     /// # Errors
     ///
-    /// As [`Payload::open`], and another length.
+    /// Those of [`Payload::open`], and another length.
     pub fn open(&self) -> Result<Payload> {
         let payload = Payload::open(&self.path)?;
         self.check_len(&payload)
@@ -44,7 +47,7 @@ impl LayerFile {
         Ok(payload)
     }
 
-    /// Compares the length of the file, which is open, with what the source says.
+    /// Compares the length of the open file with the given one.
     ///
     /// # Errors
     ///
@@ -73,18 +76,18 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with it, with the file's name.
+    /// Anything wrong with it, with the file's name.
     pub fn open(file: &LayerFile) -> Result<Self> {
         let payload = file.open()?;
         let content = Content::open(payload).map_err(|error| error.within(file.path.display()))?;
         Self::of_content(content).map_err(|error| error.within(file.path.display()))
     }
 
-    /// Checks the layer in a content that is open.
+    /// Checks the layer in an open content.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with it, without the file's name.
+    /// Anything wrong with it, without the file's name.
     pub fn of_content(content: Content) -> Result<Self> {
         let (lsmt, segments) = load(&content)?;
         Ok(Self {
@@ -94,30 +97,31 @@ impl Layer {
         })
     }
 
-    /// What its file holds.
+    /// The content of its file.
     #[must_use]
     pub const fn content(&self) -> &Content {
         &self.content
     }
 
-    /// Where things are in it.
+    /// The positions of its parts.
     #[must_use]
     pub const fn lsmt(&self) -> &lsmt::Layer {
         &self.lsmt
     }
 
-    /// What it knows of the image, in order.
+    /// Its segments, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 }
 
-/// Checks the layer in a content: where things are in it, and its segments, in order.
+/// Checks the layer in an open content. Returns the positions of its parts, and its segments in
+/// order.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with it, without the file's name.
+/// Anything wrong with it, without the file's name.
 pub(crate) fn load(content: &Content) -> Result<(lsmt::Layer, Vec<Segment>)> {
     let refused = |error: lsmt::OpenError| Error::refused(error.to_string());
     let mut codec = Codec::default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel module with the targets: loaded when it is needed, if it can be.
+//! The kernel module with the targets: loads it with modprobe if the kernel does not have them.
 
 use crate::error::{Error, Result, Status};
 use crate::mapper::Mapper;
@@ -9,14 +9,14 @@ use std::process::{Command, Stdio};
 /// The module's name.
 const MODULE: &str = "dm-overlaybd";
 
-/// The targets that it has.
+/// The targets in it.
 const TARGETS: [&str; 2] = ["zfile_target", "lsmt_target"];
 
-/// Sees to it that the kernel has the targets.
+/// Makes sure that the kernel has the targets.
 ///
 /// # Errors
 ///
-/// [`Status::Device`] if it has not and the module cannot be loaded, with why and how to get it.
+/// [`Status::Device`] if the module cannot be loaded, with the reason and with how to install it.
 pub fn load(mapper: &Mapper) -> Result<()> {
     if there(mapper)? {
         return Ok(());
@@ -46,7 +46,7 @@ fn there(mapper: &Mapper) -> Result<bool> {
     Ok(true)
 }
 
-/// Loads the module by modprobe, and returns what that had to say.
+/// Loads the module with modprobe, and returns what modprobe printed.
 fn modprobe() -> String {
     let run = Command::new("modprobe")
         .arg(MODULE)

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What commands print: JSON, text that a terminal may see, and the error if that fails.
+//! Output of commands: JSON, and text without control characters.
 //!
-//! It does not know what is printed, and prints nothing on standard error.
+//! It does not know what it prints, and prints nothing on standard error.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
 
-/// Hands a buffer before `out` to `write`, and empties it.
+/// Calls `write` with a buffered `out`, and flushes it.
 ///
 /// # Errors
 ///
-/// What `write` returns, or if `out` does not take all.
+/// An error of `write` or `out`.
 pub(crate) fn print(
     out: &mut dyn Write,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -23,17 +23,17 @@ pub(crate) fn print(
         .map_err(|error| Error::io("cannot print", &error))
 }
 
-/// Writes a value as JSON for people, and ends the line.
+/// Writes a value as indented JSON, and ends the line.
 ///
 /// # Errors
 ///
-/// What `out` returns.
+/// An error of `out`.
 pub(crate) fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     out.write_all(b"\n")
 }
 
-/// A text of a file, or its name, as a terminal may see it: control characters are spelled out.
+/// A text from a file, or its name, for a terminal: control characters are escaped.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work on all processors, on threads that end before the call does.
+//! Work on all processors, on threads that end before the call returns.
 //!
 //! It keeps no threads and no queue, and never stops early.
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Calls `work` on all processors, at most `most` times, each time on a thread of its own.
+/// Calls `work` on one thread per processor, at most `most` times in all.
 pub(crate) fn in_parallel_workers(most: usize, work: impl Fn() + Sync) {
     let workers = thread::available_parallelism()
         .map_or(1, usize::from)
@@ -21,7 +21,7 @@ pub(crate) fn in_parallel_workers(most: usize, work: impl Fn() + Sync) {
     });
 }
 
-/// What `make` makes of each number below `count`, in order.
+/// The results of `make` for the numbers below `count`, in order.
 pub(crate) fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let made = Mutex::new(Vec::with_capacity(count));
@@ -38,7 +38,7 @@ pub(crate) fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Syn
     made.into_iter().map(|(_, one)| one).collect()
 }
 
-/// Nothing is left half done under these locks.
+/// Locks a mutex. A panicked thread leaves no data in an inconsistent state under these locks.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

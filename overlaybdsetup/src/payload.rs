@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the bytes of a layer are in its file: all of it, or a file in a tar.
+//! The payload of a layer file: the whole file, or the file in the tar that it is.
 //!
-//! It never looks into those bytes, but for the first few, and never writes.
+//! It interprets no byte of the payload, and never writes.
 
 use crate::error::{Error, Result, Status};
 use crate::tar::{self, Member};
@@ -11,14 +11,15 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How much is read at once of what is long.
+/// The length of the pieces of a long read.
 const PIECE: u64 = 1 << 20;
 
 /// The bytes of a layer in its file.
 ///
 /// # Invariants
 ///
-/// They lie in the file, as long as that was when it was opened, and start at a multiple of 512.
+/// `place` lies within `file_len`, the length of the file when it was opened, and starts at a
+/// multiple of 512.
 #[derive(Clone, Debug)]
 pub struct Payload {
     file: Arc<File>,
@@ -29,11 +30,11 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Opens a file and looks for the tar around the layer.
+    /// Opens a file, and looks for a tar around the layer.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is none, and a tar with something wrong.
+    /// A file that cannot be read or is not a regular file; a tar with something wrong.
     pub fn open(path: &Path) -> Result<Self> {
         let cannot =
             |error: std::io::Error| Error::io(format!("cannot read {}", path.display()), &error);
@@ -64,11 +65,11 @@ impl Payload {
         Ok(payload)
     }
 
-    /// Reads bytes from `at` of the payload on.
+    /// Fills `buf` with the bytes of the payload from `at` on.
     ///
     /// # Errors
     ///
-    /// If they cannot be read, all of them.
+    /// If not all of them can be read.
     pub fn read(&self, at: u64, buf: &mut [u8]) -> Result<()> {
         let tried = || {
             format!(
@@ -96,7 +97,7 @@ impl Payload {
         &self.file
     }
 
-    /// The path it was opened by.
+    /// The path that it was opened with.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -120,7 +121,7 @@ impl Payload {
         self.place.len
     }
 
-    /// Whether there are no bytes in it.
+    /// Whether its length is 0.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.place.len == 0
@@ -132,7 +133,7 @@ impl Payload {
         self.in_tar
     }
 
-    /// The first bytes, for telling what it is; zeros behind the end.
+    /// The first bytes, by which its kind is detected; zeros after the end.
     pub(crate) fn first_bytes(&self) -> Result<[u8; 24]> {
         let mut bytes = [0; 24];
         let there = self.place.len.min(24);
@@ -141,7 +142,8 @@ impl Payload {
     }
 }
 
-/// Cuts `len` bytes into pieces and hands each to `each`, with its place, in memory that it fills.
+/// Splits `len` bytes into pieces, and calls `each` with the start of each piece and memory of its
+/// length, which `each` fills. The memory is reused.
 pub(crate) fn in_pieces(
     len: u64,
     mut each: impl FnMut(u64, &mut [u8]) -> Result<()>,

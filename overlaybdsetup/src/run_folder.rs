@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! /run/overlaybdsetup: the lock that lets one process at a time make or remove devices, and for each device
-//! that was mounted a file that says where. All else is asked of the kernel.
+//! /run/overlaybdsetup: a lock, so that one process at a time creates or removes devices, and a
+//! file for each device that `open` mounted, with the mount point. All other state is the kernel's.
 
 use crate::error::{Error, Result};
 use crate::signals::Signals;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The folder.
 const FOLDER: &str = "/run/overlaybdsetup";
 
-/// How long to wait before the lock is tried again.
+/// The pause before the lock is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The folder, with the lock held.
@@ -28,19 +28,19 @@ pub struct RunFolder {
     _lock: File,
 }
 
-/// What was done with a device beside making it.
+/// The record of a device that was mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Where it was mounted.
+    /// The mount point.
     pub mount: PathBuf,
 }
 
 impl RunFolder {
-    /// Makes the folder if need be and waits for the lock.
+    /// Creates the folder if it does not exist, and waits for the lock.
     ///
     /// # Errors
     ///
-    /// If it cannot be written; if a signal comes.
+    /// If it cannot be written, or a signal arrives.
     pub fn lock(signals: &Signals) -> Result<Self> {
         let cannot = |error: io::Error| Error::io(format!("cannot lock {FOLDER}"), &error);
         let made = fs::DirBuilder::new().mode(0o755).create(FOLDER);
@@ -67,11 +67,11 @@ impl RunFolder {
         }
     }
 
-    /// Writes down where a device is about to be mounted.
+    /// Records where a device is about to be mounted.
     ///
     /// # Errors
     ///
-    /// If there is no room.
+    /// If the file system is full.
     pub fn write(&self, name: &str, record: &Record) -> Result<()> {
         let path = file_of(name);
         let text = serde_json::to_string(record)
@@ -84,13 +84,13 @@ impl RunFolder {
         })
     }
 
-    /// Removes what is written of a device.
+    /// Removes the record of a device.
     pub fn forget(&self, name: &str) {
         let _ = fs::remove_file(file_of(name));
     }
 }
 
-/// What is written of a device; [`None`] if nothing is.
+/// The record of a device; [`None`] if there is none.
 ///
 /// # Errors
 ///
@@ -107,6 +107,6 @@ pub fn record_of(name: &str) -> Result<Option<Record>> {
 }
 
 fn file_of(name: &str) -> PathBuf {
-    // Names have no slash and do not start with a dot alone; the lock's has no ending.
+    // Names of devices have no slash. The ending keeps the file apart from the lock.
     Path::new(FOLDER).join(format!("{name}.json"))
 }

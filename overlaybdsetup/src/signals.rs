@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SIGINT, SIGTERM and SIGHUP: noted when they come, and obeyed between two steps, so that what is under way is
-//! taken down first. Before anything is made they end the program at once, as they do by default.
+//! SIGINT, SIGTERM and SIGHUP: recorded when they arrive and obeyed between two steps, so that the
+//! devices created so far are removed first.
+//!
+//! Until [`Signals::catch`] they end the program at once, as by default.
 
 use crate::error::{Error, Result, Status};
 use crate::executor::Watch;
@@ -10,19 +12,19 @@ use signal_hook::flag::register_usize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-/// The signals that came.
+/// The signals that arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
-    /// The number of the last one, 0 if none came.
+    /// The number of the last one; 0 if none arrived.
     last: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// From here on signals are noted.
+    /// Records signals from here on.
     ///
     /// # Errors
     ///
-    /// If the kernel does not take a handler.
+    /// If the kernel refuses a handler.
     pub fn catch() -> Result<Self> {
         let signals = Self::default();
         for signal in [SIGHUP, SIGINT, SIGTERM] {
@@ -33,11 +35,11 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Whether a signal came.
+    /// Fails if a signal arrived.
     ///
     /// # Errors
     ///
-    /// [`Status::Signal`] if one did.
+    /// [`Status::Signal`].
     pub fn check(&self) -> Result<()> {
         match self.last.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -52,7 +54,7 @@ impl Signals {
     }
 }
 
-/// Ends the work when a signal came, and, in a build for the tests, at a step they choose.
+/// Ends the work when a signal arrived and, in a build for tests, at a step that a test chooses.
 #[derive(Debug)]
 pub struct Guard {
     signals: Signals,
@@ -61,7 +63,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that looks at these signals.
+    /// A guard that checks these signals.
     #[must_use]
     pub fn new(signals: Signals) -> Self {
         Self {
@@ -82,8 +84,8 @@ impl Watch for Guard {
     }
 }
 
-/// Faults for the tests: OVERLAYBDSETUP_FAULT=KIND:STEP, where KIND is `kill`, `term`, `int` or `fail` and STEP
-/// the number of a step, from 1.
+/// Faults for tests: OVERLAYBDSETUP_FAULT=KIND:STEP, where KIND is `kill`, `term`, `int` or `fail`,
+/// and STEP the number of a step, from 1.
 #[cfg(feature = "faults")]
 mod faults {
     use crate::error::{Error, Result};

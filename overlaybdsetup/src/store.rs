@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The exception store of a device that can be written: a file that holds what was written, in dm-snapshot's
-//! own format, behind 4096 bytes that say which image it belongs to.
+//! The exception store of a writable device: a file with the written chunks in dm-snapshot's own
+//! format, after 4096 bytes that name the image it belongs to.
 //!
-//! dm-snapshot does not know what a store is for: with another image below it would show a mixture. So the first
-//! bytes are a text of this program's, and the store is refused where that names another image.
+//! dm-snapshot does not check which origin a store belongs to: over another image the device would
+//! show a mixture of both. So the first bytes are a text of this program, and a store of another
+//! image is refused.
 
 use crate::error::{Error, Result, Status};
 use crate::plan::{Key, StoreShape, CHUNK};
@@ -21,34 +22,34 @@ pub const STORE_OFFSET: u64 = 4096;
 /// The first line of the file.
 const TITLE: &str = "overlaybd exception store 1\n";
 
-/// The least room that dm-snapshot can do something with, in bytes.
+/// The smallest room for exceptions, in bytes.
 const MIN_SIZE: u64 = 64 << 10;
 
 /// dm-snapshot's magic number, at the start of its part once the store was used.
 const SNAPSHOT_MAGIC: u32 = 0x7041_6e53;
 
-/// What the file says in its first bytes, behind the title.
+/// The text after the title.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Belongs {
     /// The fingerprint of the image.
     image: String,
     /// The size of the image in bytes.
     virtual_size: u64,
-    /// What dm-snapshot copies at once, in sectors.
+    /// The chunk of dm-snapshot in sectors.
     chunk_sectors: u64,
 }
 
-/// What a caller asks for: a file, and how much room it has.
+/// What a caller asks for: a file, and its room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The file.
     pub path: PathBuf,
-    /// The room for what is written, in bytes; [`None`] for as much as the image can need.
+    /// The room for exceptions, in bytes; [`None`] for enough to write the whole image.
     pub size: Option<u64>,
 }
 
 impl Wanted {
-    /// Takes `FILE[:SIZE]` apart. What is behind the last colon is a size if it is a number, with K, M, G or T.
+    /// Splits `FILE[:SIZE]`. The text after the last colon is a size if it starts with a digit.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     let size = digits.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    // The largest file there is.
+    // Beyond any file system's largest file.
     (size < 1 << 62).then_some(size)
 }
 
@@ -96,16 +97,16 @@ fn parse_size(text: &str) -> Option<u64> {
 pub struct Store {
     file: File,
     path: PathBuf,
-    /// Whether this process made it.
+    /// Whether this process created it.
     made: bool,
 }
 
 impl Store {
-    /// Opens the store of an image, or makes one if there is no such file, or an empty one.
+    /// Opens the store of an image. Writes a new one if the file does not exist or is empty.
     ///
     /// # Errors
     ///
-    /// A file that is something else, belongs to another image, or failed.
+    /// A file that is no store, belongs to another image, or could not be written in the past.
     pub fn open(wanted: &Wanted, fingerprint: &str, virtual_size: u64) -> Result<Self> {
         let path = &wanted.path;
         let cannot =
@@ -204,7 +205,7 @@ impl Store {
                  remove it to start again",
             ));
         }
-        // Room can be added, never taken away.
+        // A store grows and never shrinks.
         let wanted_len = size.map_or(0, |size| {
             STORE_OFFSET.saturating_add(size.next_multiple_of(4096))
         });
@@ -222,17 +223,17 @@ impl Store {
         &self.file
     }
 
-    /// Its path.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What a plan needs of it.
+    /// The shape that a plan depends on.
     ///
     /// # Errors
     ///
-    /// If the file cannot be asked about.
+    /// If the attributes of the file cannot be read.
     pub fn shape(&self) -> Result<StoreShape> {
         Ok(StoreShape {
             path: self.path.clone(),
@@ -243,7 +244,7 @@ impl Store {
         })
     }
 
-    /// Removes the file if this process made it: the device it was for was not made.
+    /// Removes the file if this process created it. Called when its device could not be created.
     pub fn discard(&self) {
         if self.made {
             let _ = fs::remove_file(&self.path);
@@ -251,7 +252,7 @@ impl Store {
     }
 }
 
-/// The room with which a store never runs full: all chunks, 16 bytes for each, and the header of the store.
+/// The room with which a store cannot run full: all chunks, 16 bytes for each, and the header.
 fn enough_for(virtual_size: u64) -> u64 {
     let chunk = CHUNK * SECTOR_SIZE;
     let chunks = virtual_size.div_ceil(chunk);
@@ -295,7 +296,7 @@ mod tests {
         assert!(about.blocks() * 512 <= 8192);
         let again = Store::open(&wanted(folder.path(), None), "f1", 1 << 30).unwrap();
         assert_eq!(again.shape().unwrap(), store.shape().unwrap());
-        // It is kept where the device is not made.
+        // A store that existed before is kept.
         again.discard();
         assert!(folder.path().join("store").exists());
         // It grows and does not shrink.
@@ -339,7 +340,7 @@ mod tests {
         assert!(open("f1", 1 << 20)
             .unwrap_err()
             .contains("no exception store"));
-        // An empty one is as good as none.
+        // An empty file becomes a new store.
         fs::write(folder.path().join("store"), b"").unwrap();
         assert_eq!(open("f1", 1 << 20), Ok(()));
     }

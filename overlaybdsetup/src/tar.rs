@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tar archive around a layer, as registries store one: where its first file is, and how long.
+//! The tar archive around a layer, as registries store it: where its first file is.
 //!
-//! An archive starts with an ustar header. Pax headers in front of the file's own may say its size; the
-//! reference tools write nothing but that there, and 0 into the file's header. What the file is called is not
-//! looked at, nor what follows it.
+//! An archive starts with an ustar header. A pax header in front of the file's own may give the
+//! file's size; the reference tools write only that record, and a size of 0 in the file's header.
+//! The name of the file is not read, and neither is anything after the file.
 
 use crate::error::{Error, Result};
 
 /// The unit of an archive.
 const BLOCK: u64 = 512;
 
-/// The longest pax header that is read: those of layers have a few bytes.
+/// The longest pax header that is read. Those of layers have a few bytes.
 const MAX_PAX: u64 = 1 << 20;
 
-/// The most headers before the file's own.
+/// The most headers up to the file's own.
 const MAX_HEADERS: u32 = 16;
 
 /// Where a file lies in an archive, in bytes.
@@ -26,11 +26,11 @@ pub struct Member {
     pub len: u64,
 }
 
-/// Finds the first file of an archive of `len` bytes that `read` reads; [`None`] if it is no archive.
+/// Finds the first file of an archive of `len` bytes; [`None`] if it is no archive.
 ///
 /// # Errors
 ///
-/// An archive whose headers do not make sense, or that is cut; what `read` returns.
+/// A malformed or truncated archive; an error of `read`.
 pub fn first_file(len: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<Option<Member>> {
     let mut pax_size = None;
     let mut at = 0u64;
@@ -52,7 +52,8 @@ pub fn first_file(len: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Resu
                 let len_of_file = pax_size.unwrap_or(size);
                 let cut = || {
                     Error::refused(format!(
-                        "tar: its file of {len_of_file} bytes at {at} is cut: the archive has {len} bytes"
+                        "tar: its file of {len_of_file} bytes at {at} is cut: the archive has \
+                         {len} bytes"
                     ))
                 };
                 let end = at.checked_add(len_of_file).ok_or_else(cut)?;
@@ -66,7 +67,7 @@ pub fn first_file(len: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Resu
                 };
             }
             kind @ (b'x' | b'g') => {
-                // One writer leaves the size of the pax header itself out.
+                // One known writer gives the pax header itself a size of 0.
                 let size = if size == 0 { BLOCK } else { size };
                 if size > MAX_PAX || at + size > len {
                     return Err(Error::refused(format!(
@@ -96,8 +97,8 @@ pub fn first_file(len: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Resu
     }
 }
 
-/// Whether this is the header of an archive: magic, version, checksum. The reference reader knows the version of
-/// POSIX alone, not that of GNU tar.
+/// Whether this is the header of an archive: magic, version, checksum. It accepts the versions of
+/// POSIX and of GNU tar; the reference reader only knows the former.
 fn is_header(block: &[u8; 512]) -> bool {
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
     let own: u64 = block[148..156].iter().map(|byte| u64::from(*byte)).sum();
@@ -106,7 +107,7 @@ fn is_header(block: &[u8; 512]) -> bool {
         && number(&block[148..156]) == Some(sum - own + 8 * u64::from(b' '))
 }
 
-/// A number of a header: octal digits between spaces and NULs, or, with the highest bit set, binary.
+/// A number in a header: octal digits between spaces and NULs or, with the highest bit set, binary.
 fn number(field: &[u8]) -> Option<u64> {
     if let Some((first, rest)) = field.split_first() {
         if *first == 0x80 {
@@ -123,7 +124,8 @@ fn number(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(text, 8).ok()
 }
 
-/// The size in the records of a pax header, each "LENGTH KEY=VALUE\n"; [`None`] if they say none, or 0.
+/// The size in the records of a pax header, each "LENGTH KEY=VALUE\n"; [`None`] if they contain no
+/// size, or 0.
 fn size_of_pax(records: &[u8]) -> Option<u64> {
     let mut rest = records;
     let mut size = None;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A ZFile, opened with the checks of the format, and read by its blocks.
+//! A ZFile: opens it with the checks of the format, and reads it by blocks.
 //!
-//! No block is kept once it is handed out, and what the content means is never asked here.
+//! It caches no block, and does not know what the content means.
 
 use crate::error::{Error, Result, Status};
 use crate::payload::{in_pieces, Payload};
@@ -12,21 +12,22 @@ use overlaybd_format::zfile::{
     JumpTableBuilder, Layout, Lz4, StoredBlock,
 };
 use std::fmt;
+use std::mem;
 use zstd::bulk::Decompressor;
 
-/// CRC-32C without inversions, as the formats have it. The library inverts before and after.
+/// CRC-32C without inversions, as the formats use it. The library inverts before and after.
 #[must_use]
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, bytes)
 }
 
-/// Decompressors of blocks, with the memory they work in. Each thread has its own.
+/// The decompressors and their buffers. Each thread has its own.
 #[derive(Default)]
 pub struct Codec {
     zstd: Option<Decompressor<'static>>,
-    /// Blocks as they are stored.
+    /// Stored blocks.
     stored: Vec<u8>,
-    /// The content of one of them.
+    /// The content of one block.
     content: Vec<u8>,
 }
 
@@ -45,7 +46,7 @@ impl Decompress for Zstd<'_> {
     }
 }
 
-/// A ZFile whose header, trailer and index are right.
+/// A ZFile whose header, trailer and index are valid.
 #[derive(Debug)]
 pub struct Zfile {
     payload: Payload,
@@ -89,37 +90,36 @@ impl Zfile {
         })
     }
 
-    /// The file it is in.
+    /// The payload that it is.
     #[must_use]
     pub const fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// Where things are in it.
+    /// The positions of its parts.
     #[must_use]
     pub const fn layout(&self) -> &Layout {
         self.table.layout()
     }
 
-    /// Where each block is.
+    /// The positions of its blocks.
     #[must_use]
     pub const fn table(&self) -> &JumpTable<Vec<Group>> {
         &self.table
     }
 
-    /// Whether a reader needs the trailer, and with it the very last byte: the header does not say
-    /// it all.
+    /// Whether a reader needs the trailer, and so the last byte: the header is incomplete.
     #[must_use]
     pub const fn needs_trailer(&self) -> bool {
         self.needs_trailer
     }
 
-    /// Decompresses the blocks from `first` to `last`, both included, and hands each to `each`.
+    /// Decompresses the blocks from `first` to `last`, both included, and calls `each` with each.
     ///
     /// # Errors
     ///
-    /// A block that cannot be read or has something wrong, by its number and its place in the file,
-    /// once those before it are handed out.
+    /// The first block that cannot be read or has something wrong, with its number and its place in
+    /// the file; an error of `each`; blocks that do not exist.
     pub fn blocks(
         &self,
         first: BlockIndex,
@@ -132,13 +132,13 @@ impl Zfile {
         })
     }
 
-    /// Decompresses the blocks from `first` to `last`, both included, and hands each to `each`,
-    /// with its place in the ZFile: its content, or what is wrong with it. A bad block does not
-    /// end it.
+    /// Decompresses the blocks from `first` to `last`, both included, and calls `each` with the
+    /// place of each in the ZFile and its content, or the error of a bad block. A bad block does
+    /// not stop the others.
     ///
     /// # Errors
     ///
-    /// What `each` returns ends it; blocks that there are not.
+    /// The first error of `each`; blocks that do not exist.
     pub fn all_blocks(
         &self,
         first: BlockIndex,
@@ -155,17 +155,17 @@ impl Zfile {
             stored,
             content,
         } = codec;
-        // What is longer is left as it is: a buffer that is used again is not cleared each time.
+        // Buffers never shrink, so that a reused one is not cleared each time.
         stored.resize(stored.len().max(len), 0);
         content.resize(content.len().max(layout.block_size().to_usize()), 0);
         let whole = self.payload.read(start.get(), &mut stored[..len]);
         let mut rest = &mut stored[..len];
         for (block, place) in self.table.blocks(first, last) {
             let len = usize::try_from(place.len).map_err(|_| no_block())?;
-            let (bytes, behind) = std::mem::take(&mut rest)
+            let (bytes, after) = mem::take(&mut rest)
                 .split_at_mut_checked(len)
                 .ok_or_else(no_block)?;
-            rest = behind;
+            rest = after;
             let out = layout
                 .block_len(block)
                 .and_then(|len| content.get_mut(..len))
@@ -173,7 +173,7 @@ impl Zfile {
             let read = match &whole {
                 Ok(()) => Ok(()),
                 Err(error) if first == last => Err(error.clone()),
-                // Which of them it is.
+                // One of several blocks failed: reads each by itself.
                 Err(_) => self.payload.read(place.offset.get(), bytes),
             };
             let decoded = read.and_then(|()| self.decode(block, place, bytes, out, zstd));

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Loop devices, by `LOOP_CONFIGURE` alone: a device has its file and all its settings at once, or is free.
+//! Loop devices, through `LOOP_CONFIGURE` alone: one request sets the file and all settings, so a
+//! device is never half configured.
 //!
-//! Every device is an autoclear one: the kernel takes its file away when the last user closes it. So there is
-//! nothing to take down here. A [`LoopDevice`] that is dropped before anything else uses the device is free
-//! again, and so is one whose process is killed.
+//! Every device is autoclear: the kernel detaches its file when the last user closes it. So this
+//! crate never detaches one. A device is free again when its [`LoopDevice`] is dropped before
+//! anything else uses it, or when the process is killed.
 //!
-//! This is the only crate of the program that contains `unsafe`: the two requests to the loop driver, for which
-//! there is no safe wrapper. It decides nothing about images.
+//! This is the only crate of the program that contains `unsafe`, for the two requests to the loop
+//! driver that no crate wraps. It knows nothing of images.
 
 #![deny(
     missing_docs,
@@ -25,24 +26,25 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
-// An enum of the header, which the crate of bindings has none of.
+// From an enum in the kernel's header, which the crate of bindings leaves out.
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
-/// How often another process may take the free device that the kernel named first.
+/// How often to try again when another process takes the free device first.
 const TRIES: u32 = 1000;
 
-/// What a loop device is to show of its file.
+/// The settings of a loop device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The first byte of the file that it shows: a multiple of 512.
+    /// Where it starts in the file, in bytes: a multiple of 512.
     pub offset: u64,
-    /// How many bytes it shows; 0 for all up to the end of the file. It shows whole sectors of 512 bytes.
+    /// Its length in bytes; 0 to show the file up to its end. Only whole sectors of 512 bytes are
+    /// shown.
     pub limit: u64,
-    /// Whether it can only be read.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// Whether it passes by the page cache, where the file system of the file can do that.
+    /// Whether it uses direct I/O, where the file system of the file supports it.
     pub direct_io: bool,
 }
 
@@ -55,7 +57,8 @@ impl LoopControl {
     ///
     /// # Errors
     ///
-    /// `ENOENT` or `ENXIO` if the kernel has no loop devices, `EPERM` or `EACCES` if the caller may not make one.
+    /// `ENOENT` or `ENXIO` if the kernel has no loop driver, `EPERM` or `EACCES` if the caller may
+    /// not use it.
     pub fn open() -> io::Result<Self> {
         let control = OpenOptions::new()
             .read(true)
@@ -64,14 +67,15 @@ impl LoopControl {
         Ok(Self(control))
     }
 
-    /// Gives a free loop device the file. The devices are made as they are needed, however many that is.
+    /// Attaches a file to a free loop device. The driver creates a new device if none is free.
     ///
-    /// The sectors of the device have 512 bytes, whatever those of the disk have: with any more the device
-    /// would end at a multiple of them. Where the disk cannot read 512 bytes, it is read through the page cache.
+    /// The device has sectors of 512 bytes, whatever the disk has: with larger sectors it would end
+    /// at a multiple of them. If the disk cannot read 512 bytes, the driver reads the file through
+    /// the page cache.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel says; `EBUSY` if other processes take every free device first.
+    /// The kernel's; `EBUSY` if other processes take every free device first.
     pub fn attach(&self, file: impl AsFd, settings: Settings) -> io::Result<LoopDevice> {
         for _ in 0..TRIES {
             // SAFETY: `self.0` is the loop driver's control device, and `GetFree` is what it takes.
@@ -82,7 +86,7 @@ impl LoopControl {
                 .open(format!("/dev/loop{index}"))?;
             match configure(&device, file.as_fd().as_raw_fd(), settings) {
                 Ok(()) => return Ok(LoopDevice { device, index }),
-                // Taken between the two calls.
+                // Another process took it between the two calls.
                 Err(Errno::BUSY) => continue,
                 Err(error) => return Err(error.into()),
             }
@@ -91,7 +95,7 @@ impl LoopControl {
     }
 }
 
-/// A loop device that has a file, and that this process holds open.
+/// A loop device with a file attached, held open by this process.
 #[derive(Debug)]
 pub struct LoopDevice {
     device: File,
@@ -109,14 +113,14 @@ impl LoopDevice {
     ///
     /// # Errors
     ///
-    /// None that can be expected of an open file.
+    /// None is expected for an open file.
     pub fn number(&self) -> io::Result<(u32, u32)> {
         let device = fstat(&self.device)?.st_rdev;
         Ok((major(device), minor(device)))
     }
 }
 
-/// Gives a device its file and its settings.
+/// Sets the file and the settings of a device.
 fn configure(device: &File, file: i32, settings: Settings) -> Result<(), Errno> {
     let mut flags = LO_FLAGS_AUTOCLEAR;
     if settings.read_only {
@@ -145,7 +149,8 @@ fn configure(device: &File, file: i32, settings: Settings) -> Result<(), Errno> 
         },
         __reserved: [0; 8],
     };
-    // SAFETY: `device` is a loop device, for which this request reads a `loop_config` and writes nothing.
+    // SAFETY: `device` is a loop device, for which this request reads a `loop_config` and writes
+    // nothing.
     unsafe { ioctl(device, Setter::<CONFIGURE, loop_config>::new(config)) }
 }
 
@@ -154,7 +159,8 @@ const CONFIGURE: Opcode = LOOP_CONFIGURE as Opcode;
 /// The request for the number of a free loop device.
 struct GetFree;
 
-// SAFETY: `LOOP_CTL_GET_FREE` takes no argument, touches no memory of the caller and returns a number.
+// SAFETY: `LOOP_CTL_GET_FREE` takes no argument, touches no memory of the caller and returns a
+// number.
 unsafe impl Ioctl for GetFree {
     type Output = u32;
 
@@ -170,7 +176,7 @@ unsafe impl Ioctl for GetFree {
 
     /// # Safety
     ///
-    /// None is needed: the pointer is not used.
+    /// There are no requirements: the pointer is not used.
     unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<u32> {
         Ok(out.cast_unsigned())
     }

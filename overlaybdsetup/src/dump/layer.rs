@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `dump` shows of a layer: its header and trailer as they stand, and what is in its index.
+//! The part of `dump` for a layer: its header and trailer as they are, and its index.
 //!
-//! It reads no data, and refuses nothing: what is wrong with a layer is said by what opens it.
+//! It reads no data and refuses nothing: [`Inspection`] has the verdict.
 
 use super::text::Text;
 use crate::content::Content;
@@ -15,7 +15,7 @@ use overlaybd_format::lsmt::{self, EntryFields};
 use serde::Serialize;
 use std::io;
 
-/// The most entries of an index that are read: more are refused.
+/// The most entries of an index that are read. Readers refuse more.
 const MAX_ENTRIES: u64 = 1_000_000;
 
 /// A layer.
@@ -23,15 +23,15 @@ const MAX_ENTRIES: u64 = 1_000_000;
 pub struct LayerDump {
     /// Its header; null if it cannot be read.
     pub header: Option<LayerArea>,
-    /// Its trailer, which is what is read by; null if it cannot be read.
+    /// Its trailer, which readers use; null if it cannot be read.
     pub trailer: Option<LayerArea>,
     /// Its index; null if it cannot be read.
     pub index: Option<IndexDump>,
-    /// The entries of the index without padding, in its order; null if they are not asked for.
+    /// The entries of the index without padding, in its order; null without `--extents`.
     pub extents: Option<Vec<Extent>>,
 }
 
-/// The fields of a layer's header or trailer, right or not, by the names of the format.
+/// The fields of a layer's header or trailer, valid or not, with the names of the format.
 #[derive(Debug, Serialize)]
 pub struct LayerArea {
     /// Whether its magic is right.
@@ -40,56 +40,57 @@ pub struct LayerArea {
     pub size: u32,
     /// The flags.
     pub flags: u32,
-    /// The names of those that have one: `header`, `data`, `sealed`, `gc`, `sparse`, `info_valid`.
+    /// The names of the known flags that are set: `header`, `data`, `sealed`, `gc`, `sparse`,
+    /// `info_valid`.
     pub flag_names: Vec<&'static str>,
     /// Where the index starts in the layer.
     pub index_offset: u64,
     /// The number of entries of the index, padding included.
     pub index_size: u64,
-    /// The size of the image; 0 leaves it to the layers below.
+    /// The size of the image; 0 takes it from the layers below.
     pub virtual_size: u64,
-    /// The name of the layer.
+    /// The uuid of the layer.
     pub uuid: String,
-    /// The name of the layer below when this one was made.
+    /// The uuid of the layer below when this one was created.
     pub parent_uuid: String,
     /// The version of the format.
     pub version: u8,
-    /// The version below that.
+    /// The minor version of the format.
     pub sub_version: u8,
-    /// What the maker of the layer noted in it.
+    /// The text that the creator of the layer put in it.
     pub user_tag: String,
 }
 
-/// What the index of a layer holds, right or not.
+/// The index of a layer, valid or not.
 #[derive(Debug, Default, Serialize)]
 pub struct IndexDump {
     /// Where it starts in the layer.
     pub offset: u64,
     /// Its length.
     pub bytes: u64,
-    /// The number of its entries.
+    /// The number of entries.
     pub entries: u64,
-    /// How many of them are padding.
+    /// The number of padding entries.
     pub padding: u64,
-    /// How many of them have no sectors.
+    /// The number of entries without sectors.
     pub empty: u64,
-    /// How many are extents of data.
+    /// The number of extents of data.
     pub data_extents: u64,
-    /// The sectors of those.
+    /// The sectors of these extents.
     pub data_sectors: u64,
-    /// The bytes of those.
+    /// The bytes of these extents.
     pub data_bytes: u64,
-    /// How many are extents of zeros, which hide the layers below.
+    /// The number of extents of zeros, which hide the layers below.
     pub zeroed_extents: u64,
-    /// The sectors of those.
+    /// The sectors of these extents.
     pub zeroed_sectors: u64,
-    /// The first sector of the image behind all extents.
+    /// The first sector of the image after all extents.
     pub end_sector: u64,
-    /// The highest tag: above 0 in a layer that was merged of several.
+    /// The highest tag; above 0 in a layer that was merged from several.
     pub highest_tag: u8,
 }
 
-/// An extent, or an entry of no sectors.
+/// An extent, or an entry without sectors.
 #[derive(Debug, Serialize)]
 pub struct Extent {
     /// Its first sector in the image.
@@ -98,7 +99,7 @@ pub struct Extent {
     pub sectors: u64,
     /// Its first sector in the layer; null if it is zeroed.
     pub source: Option<u64>,
-    /// Whether its sectors are zero.
+    /// Whether it is zeroed.
     pub zeroed: bool,
     /// Its tag.
     pub tag: u8,
@@ -232,7 +233,7 @@ impl IndexDump {
     }
 }
 
-/// The index as it stands; [`None`] if it is not inside of the layer, or too long for any.
+/// The index as it is; [`None`] if it is not inside the layer, or longer than any valid index.
 fn read_index(
     trailer: &lsmt::HeaderTrailerFields,
     content: &Content,
@@ -255,7 +256,7 @@ fn read_index(
     let mut codec = Codec::default();
     in_pieces(bytes, |at, piece| {
         content.read(offset + at, piece, &mut codec)?;
-        // A piece holds whole entries: its length is a power of two, but for the last one.
+        // A piece contains whole entries: the length of all but the last is a power of two.
         for entry in piece.chunks_exact(EntryFields::LEN) {
             let Some(entry) = entry.first_chunk().map(EntryFields::new) else {
                 continue;
@@ -276,7 +277,7 @@ fn read_index(
     Ok(Some((index, listed)))
 }
 
-/// A field of text, up to its NUL.
+/// A text field, up to its NUL.
 fn up_to_nul(field: &[u8]) -> String {
     let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The whole of `dump`: files of each kind, and files with something wrong, as JSON and as text.
+//! `dump` from end to end: files of each kind, and files with something wrong, as JSON and as text.
 
 use super::run;
 use super::text::NAME_WIDTH;
@@ -31,7 +31,7 @@ fn json(files: &[PathBuf], extents: bool) -> (Value, Result<()>) {
     (serde_json::from_slice(&out).unwrap(), result)
 }
 
-/// The only file of a dump, which is refused for a reason that starts so.
+/// The dump of a file that is refused with a text that starts with `reason`.
 fn refused(file: PathBuf, reason: &str) -> Value {
     let name = file.display().to_string();
     let (mut dump, result) = json(&[file], false);
@@ -171,7 +171,7 @@ fn no_data_is_read() {
     let content = layer().write();
     let mut zfile = ZfileWriter::new().write(&content);
     let (dump, _) = json(&[files.write("good", &zfile)], false);
-    // The second block, behind the header of the layer.
+    // The second block, after the header of the layer.
     let first = zfile.len() - 512 - 4 * content.len().div_ceil(4096);
     let len = u32::from_le_bytes(zfile[first..first + 4].try_into().unwrap());
     let second = 512 + len as usize;
@@ -179,7 +179,7 @@ fn no_data_is_read() {
     let (damaged, result) = json(&[files.write("good", &zfile)], false);
     result.unwrap();
     assert_eq!(damaged, dump);
-    // The first block, with the header in it.
+    // The first block, which contains the header.
     zfile[600] ^= 1;
     let dump = refused(
         files.write("bad", &zfile),
@@ -231,7 +231,7 @@ fn what_is_refused_is_shown_as_far_as_it_goes() {
     assert_eq!(dump["layer"]["header"]["magic"], false);
     assert_eq!(dump["layer"]["index"]["data_extents"], 2);
 
-    // An index that is not inside is not read, and so is one that no reader takes.
+    // An index that is not inside the layer is not read, and neither is one that readers refuse.
     for (at, bytes) in [(32, u64::MAX), (40, 1 << 60), (40, 1_000_001)] {
         let mut bad = good.clone();
         let trailer = bad.len() - 4096;

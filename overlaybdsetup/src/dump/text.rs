@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How `dump` is shown as text: lines of a name and a value, one below the other.
+//! The text form of `dump`: lines of a name and a value, the values aligned.
 //!
-//! It does not know what the values mean. What comes from a file goes through
-//! [`plain`](crate::output::plain) before.
+//! It does not know what the values mean. Callers pass texts from files through
+//! [`plain`](crate::output::plain) first.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// How wide the names of fields are.
+/// The width of the names of fields.
 pub(super) const NAME_WIDTH: usize = 20;
 
 /// Lines of a name and a value.
@@ -19,7 +19,7 @@ impl Text<'_> {
         writeln!(self.0, "\n{title}")
     }
 
-    /// A part with a title of its own, if it is there.
+    /// A part with its title, if there is one.
     pub(super) fn part<T>(
         &mut self,
         title: &str,

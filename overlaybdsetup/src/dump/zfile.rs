@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `dump` shows of a ZFile: its header and trailer as they stand, what they say, and its
-//! blocks as they are stored.
+//! The part of `dump` for a ZFile: its header and trailer as they are, the layout they describe,
+//! and the sizes of its stored blocks.
 //!
-//! It decompresses nothing, and refuses nothing: what is wrong with a ZFile is said by what opens
-//! it.
+//! It decompresses nothing and refuses nothing: [`Content::open`] has the verdict.
 
 use super::text::Text;
 use crate::content::Content;
@@ -19,19 +18,19 @@ use std::io;
 /// A ZFile.
 #[derive(Debug, Serialize)]
 pub struct ZfileDump {
-    /// Its header; null if it is too short for one.
+    /// Its header; null if the ZFile is too short for one.
     pub header: Option<ZfileArea>,
-    /// Its trailer; null if it is too short for one, or needs none and has none.
+    /// Its trailer; null if the ZFile is too short for one, or needs none and has none.
     pub trailer: Option<ZfileArea>,
-    /// Where it says what it is: `header` or `trailer`; null if it does not open.
+    /// Which of them readers use: `header` or `trailer`; null if it does not open.
     pub in_use: Option<&'static str>,
-    /// What it says; null if header or trailer are refused.
+    /// The layout by that one; null if header or trailer are refused.
     pub layout: Option<ZfileLayout>,
-    /// Its blocks as they are stored; null if it does not open.
+    /// Its stored blocks; null if it does not open.
     pub blocks: Option<StoredBlocks>,
 }
 
-/// The fields of a ZFile's header or trailer, right or not, by the names of the format.
+/// The fields of a ZFile's header or trailer, valid or not, with the names of the format.
 #[derive(Debug, Serialize)]
 pub struct ZfileArea {
     /// Whether its magic is right.
@@ -40,12 +39,12 @@ pub struct ZfileArea {
     pub size: u32,
     /// The flags.
     pub flags: u64,
-    /// The names of those that have one: `header`, `data`, `sealed`, `header_overwritten`,
+    /// The names of the known flags that are set: `header`, `data`, `sealed`, `header_overwritten`,
     /// `digest`, `index_compressed`.
     pub flag_names: Vec<&'static str>,
-    /// The digest. Of no meaning without the flag.
+    /// The digest. It has no meaning without its flag.
     pub digest: u32,
-    /// What the digest would have to be.
+    /// The digest that would be right.
     pub computed_digest: u32,
     /// Where the index starts in the ZFile.
     pub index_offset: u64,
@@ -53,9 +52,9 @@ pub struct ZfileArea {
     pub index_size: u64,
     /// The length of the content.
     pub original_file_size: u64,
-    /// The CRC of the index. Of no meaning without the flag of the digest.
+    /// The CRC of the index. It has no meaning without the flag of the digest.
     pub index_crc: u32,
-    /// How much content a block holds.
+    /// The content of a block, in bytes.
     pub block_size: u32,
     /// The number of the algorithm.
     pub algo: u8,
@@ -69,12 +68,12 @@ pub struct ZfileArea {
     pub verify: u8,
 }
 
-/// What a ZFile is.
+/// The layout of a ZFile.
 #[derive(Debug, Serialize)]
 pub struct ZfileLayout {
     /// `lz4` or `zstd`.
     pub algorithm: &'static str,
-    /// How much content a block holds.
+    /// The content of a block, in bytes.
     pub block_size: u32,
     /// The number of blocks.
     pub blocks: u32,
@@ -90,16 +89,16 @@ pub struct ZfileLayout {
     pub block_checksums: bool,
 }
 
-/// The blocks of a ZFile as they are stored, their CRCs included.
+/// The stored blocks of a ZFile, with their CRCs.
 #[derive(Debug, Serialize)]
 pub struct StoredBlocks {
-    /// The length of all.
+    /// The length of all blocks.
     pub bytes: u64,
-    /// That by the length of the content: less than 1 if the content was compressible.
+    /// That length divided by the length of the content: less than 1 if the content compresses.
     pub ratio: f64,
-    /// The length of the smallest.
+    /// The length of the smallest block.
     pub smallest: u32,
-    /// The length of the largest.
+    /// The length of the largest block.
     pub largest: u32,
     /// The mean length.
     pub mean: f64,
