@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command line. The manual page and the completions are made of it, so its texts are the manual.
+//! The command line. The manual pages and the completions are generated from it, so its texts are
+//! the manual.
+//!
+//! It opens no file: paths and names are checked by the commands.
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Makes block devices of OverlayBD images, and takes them down again.
+/// Opens OverlayBD images as block devices, and closes them.
 ///
-/// An OverlayBD image is a stack of layers, each a file. `open` makes them one read-only block device,
-/// /dev/mapper/NAME, by way of the kernel module dm-overlaybd: loop devices over the files, a zfile_target for
-/// each compressed layer, and an lsmt_target that merges them. No process stays behind, and no file is changed.
+/// An OverlayBD image is a stack of layers, each a file. `open` creates one read-only block device
+/// from them, /dev/mapper/NAME, with the targets of the kernel module dm-overlaybd: loop devices
+/// over the files, a zfile_target for each compressed layer, and an lsmt_target that merges the
+/// layers. No process keeps running, and no layer file is changed.
 #[derive(Debug, Parser)]
 #[command(
     name = "overlaybdsetup",
@@ -19,37 +23,38 @@ use std::path::PathBuf;
     arg_required_else_help = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
 const STATUSES: &str = "\
-Exit status: 0 done; 1 refused, for a wrong argument or something wrong with the image; 2 not permitted; \
-3 out of memory; 4 no such file or device, or not one of this program; 5 exists already, or in use; \
-128 + N ended by signal N, with all taken down again.";
+Exit status: 0 success; 1 refused: a wrong argument, or something wrong with the image; 2 no \
+permission; 3 out of memory; 4 no such file or device, or a device of another program; 5 the \
+device exists already, or is in use; 128 + N ended by signal N, with all devices removed again.";
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the device of an image, and print its path when it is ready
+    /// Open an image as /dev/mapper/NAME, and print this path when the device is ready
     ///
-    /// All is checked first that can be checked without a device. Whatever fails, and SIGINT or SIGTERM at any
-    /// moment, leaves no device, loop device or mount behind. After SIGKILL, `close NAME` removes what is left.
+    /// Everything that can be checked without a device is checked first. If a step fails, or SIGINT
+    /// or SIGTERM arrives at any moment, no device, loop device or mount is left. After SIGKILL,
+    /// `close NAME` removes what is left.
     ///
-    /// Layers are shared: images that have a layer file in common have one device of it.
+    /// Images with a layer file in common share one device of that layer.
     Open(Open),
-    /// Take a device down, with all below it that nobody uses any more
+    /// Close a device: remove it, and all devices below it that are no longer in use
     Close(Close),
-    /// Show what a device is made of, and what the kernel counts
+    /// Show the layers of a device, its state, and the counters of the kernel
     Status(Status),
-    /// Name all devices of this program, a line each: NAME, kind, size, layers
+    /// List all devices of this program, one per line: NAME, kind, size, layers
     List(List),
-    /// Print the commands that `open` stands for, as a shell script
+    /// Print the commands that `open` would carry out, as a shell script
     Table(Table),
-    /// Show headers, trailers and indexes of layer files; no data is read
+    /// Show the headers, trailers and indexes of layer files, without reading data
     Dump(Dump),
-    /// Check all of an image: every check of `open`, and every block
+    /// Verify an image or files: all checks of `open`, and every block
     Verify(Verify),
 }
 
@@ -57,25 +62,33 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 #[group(id = "source", required = true, multiple = false)]
 pub struct Source {
-    /// A config.v1.json of the overlaybd snapshotter; relative paths in it start at its folder
+    /// Take the layers from a config.v1.json of the overlaybd snapshotter. Relative paths in it
+    /// start at its folder
     #[arg(long, value_name = "FILE", group = "source")]
     pub config: Option<PathBuf>,
 
-    /// An OCI image layout or a content store of containerd: a folder with blobs/sha256 in it. REF is the
-    /// name of an image in its index; it is needed if there are several
+    /// Take the layers from an OCI image layout or a content store of containerd: a folder that
+    /// contains blobs/sha256. REF is the name of an image in its index, and required if there are
+    /// several
     #[arg(long, value_name = "DIR[:REF]", group = "source")]
     pub oci: Option<String>,
 
-    /// A layer, the lowest first: as it is, as a ZFile, in a tar or not. What it is is found out
+    /// Take this file as a layer, lowest layer first. Whether it is a ZFile, and whether it is in a
+    /// tar, is detected
     #[arg(long = "layer", value_name = "FILE", group = "source")]
     pub layers: Vec<PathBuf>,
 }
 
-/// Which manifest of an OCI folder.
+/// An image: where its layers are, and which manifest of an OCI folder lists them.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Manifest {
-    /// With --oci: the digest of the manifest, or a file with it. There need be no index then, as in
-    /// containerd's content store
+#[group(skip)]
+pub struct ImageSource {
+    #[command(flatten)]
+    #[expect(missing_docs)]
+    pub source: Source,
+
+    /// With --oci: the digest of the manifest, or a file that contains it. The folder then needs no
+    /// index, like the content store of containerd
     #[arg(long, value_name = "DIGEST|FILE", conflicts_with_all = ["config", "layers"])]
     pub manifest: Option<String>,
 }
@@ -83,28 +96,25 @@ pub struct Manifest {
 /// `open`.
 #[derive(Args, Debug)]
 pub struct Open {
-    /// The name of the device: /dev/mapper/NAME
+    /// The name of the device, /dev/mapper/NAME
     pub name: String,
 
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: Source,
+    #[expect(missing_docs)]
+    pub image: ImageSource,
 
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub manifest: Manifest,
-
-    /// Mount the device there: read-only, or with --writable to be written; `close` unmounts it
+    /// Mount the device on DIR, read-only, or writable with --writable. `close` unmounts it
     #[arg(long, value_name = "DIR")]
     pub mount: Option<PathBuf>,
 
-    /// Make a device that can be written: what is written goes to FILE, the image stays as it is. FILE is made
-    /// sparse, with room for SIZE bytes (or 10M, 2G, ...; enough for all of the image if not given), kept by
-    /// `close`, and used again by the next `open` of the same image
+    /// Create a writable device: writes go to FILE, and the image stays unchanged. A new FILE is
+    /// sparse, with room for SIZE bytes (suffixes K, M, G, T; default: room for the whole image).
+    /// `close` keeps it, and the next `open` of the same image with this FILE continues it
     #[arg(long, value_name = "FILE[:SIZE]")]
     pub writable: Option<String>,
 
-    /// Read layer files through the page cache; otherwise it is passed by where the file system can do that
+    /// Read layer files through the page cache. By default they are read with direct I/O where
+    /// their file system supports it
     #[arg(long)]
     pub buffered: bool,
 
@@ -119,7 +129,7 @@ pub struct Close {
     /// The name of the device
     pub name: String,
 
-    /// Where the device is in use, remove it when it no longer is
+    /// Remove a device in use when its last user closes it
     #[arg(long)]
     pub deferred: bool,
 }
@@ -127,7 +137,7 @@ pub struct Close {
 /// `status`.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// The name of the device; all of them if not given
+    /// The name of the device; default: all devices of this program
     pub name: Option<String>,
 
     /// Print JSON
@@ -138,7 +148,7 @@ pub struct Status {
 /// `list`.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Print JSON
+    /// Print JSON, as `status` does
     #[arg(long)]
     pub json: bool,
 }
@@ -147,18 +157,14 @@ pub struct List {
 #[derive(Args, Debug)]
 pub struct Table {
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: Source,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub manifest: Manifest,
+    #[expect(missing_docs)]
+    pub image: ImageSource,
 
     /// The name of the device in the commands
     #[arg(long, default_value = "image")]
     pub name: String,
 
-    /// As of `open`
+    /// Read layer files through the page cache, as with `open`
     #[arg(long)]
     pub buffered: bool,
 }
@@ -166,7 +172,7 @@ pub struct Table {
 /// `dump`.
 #[derive(Args, Debug)]
 pub struct Dump {
-    /// The files: layers, or any ZFile
+    /// The files: layers, or any ZFiles
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -182,17 +188,13 @@ pub struct Dump {
 /// `verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// The files: layers, or any ZFile, each on its own
+    /// The files: layers, or any ZFiles, each verified by itself
     #[arg(value_name = "FILE", group = "source")]
     pub files: Vec<PathBuf>,
 
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: Source,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub manifest: Manifest,
+    #[expect(missing_docs)]
+    pub image: ImageSource,
 
     /// Print JSON
     #[arg(long)]

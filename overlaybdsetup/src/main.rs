@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The program: a command line in, an exit status out, and one line on standard error when it fails.
+//! The program: a command line in, an exit status out, and one line on standard error if it fails.
 
 #![forbid(unsafe_code)]
 
@@ -39,7 +39,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Open(arguments) => {
             need_root("open")?;
             let path = open::run(arguments)?;
-            // The device is there, whether or not anybody reads this.
+            // The device exists, even if standard output is closed.
             let _ = writeln!(out, "{}", path.display());
             Ok(())
         }
@@ -61,10 +61,7 @@ fn run(command: &Command) -> Result<()> {
         }
         Command::Verify(arguments) => {
             let (files, whole) = if arguments.files.is_empty() {
-                (
-                    source::layers(&arguments.source, &arguments.manifest)?,
-                    true,
-                )
+                (source::layers(&arguments.image)?, true)
             } else {
                 let files = arguments.files.iter().map(LayerFile::new).collect();
                 (files, false)

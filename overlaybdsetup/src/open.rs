@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `open`: checks an image, makes its devices, mounts it. All of that, or nothing.
+//! `open`: checks an image, creates its devices and mounts it, or leaves no trace.
 
 use crate::cli;
 use crate::error::{Error, Result, Status};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 ///
-/// Whatever fails. No device, loop device or mount is left then.
+/// The step that failed. No device, loop device or mount is left then.
 pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
     check_name(&arguments.name)?;
     let folder = arguments.mount.as_deref().map(check_folder).transpose()?;
@@ -29,7 +29,7 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
         .as_deref()
         .map(Wanted::parse)
         .transpose()?;
-    let files = source::layers(&arguments.source, &arguments.manifest)?;
+    let files = source::layers(&arguments.image)?;
     let image = Image::open(&files)?;
     let fingerprint = match wanted {
         Some(_) => image.fingerprint()?,
@@ -40,7 +40,7 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
     module::load(&mapper)?;
     let signals = Signals::catch()?;
     let lock = RunFolder::lock(&signals)?;
-    // Before a store is made or a mount written down for it.
+    // Checked before a store is created, or a mount recorded, under this name.
     if mapper.info(&arguments.name)?.is_some() {
         return Err(Error::new(
             Status::Busy,
@@ -65,7 +65,7 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
     }
     match done {
         Ok(()) => Ok(node(&arguments.name)),
-        // A system call that a signal has ended says so in its own words.
+        // A system call that a signal interrupted fails with its own status.
         Err(error) => Err(match signals.check() {
             Ok(()) => error,
             Err(signal) => error.with_status(signal.status()),
@@ -73,7 +73,7 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
     }
 }
 
-/// An image about to be opened, with all that was checked before.
+/// An image whose devices are about to be created, and all that is known about it.
 struct Opening<'a> {
     mapper: &'a Mapper,
     lock: &'a RunFolder,
@@ -123,7 +123,7 @@ impl Opening<'_> {
             return Err(made.undo(host, error));
         }
         if let Err(error) = watch.step("the device mounted") {
-            // udev or a shell may be looking into it.
+            // Lazily: udev or a shell may have it open.
             return Err(match unmount_folder(folder, true) {
                 Ok(()) => made.undo(host, error),
                 Err(still) => still,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the layers of an image come from: a config, an OCI folder, or the command line itself.
+//! The layer files that a command line names: through a config, through an OCI folder, or directly.
 
-use crate::cli::{Manifest, Source};
+use crate::cli::ImageSource;
 use crate::error::{Error, Result};
 use crate::layer::LayerFile;
 use crate::{config, oci};
@@ -11,14 +11,15 @@ use crate::{config, oci};
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the config or the folder; no source at all.
-pub fn layers(source: &Source, manifest: &Manifest) -> Result<Vec<LayerFile>> {
+/// Anything wrong with the config or the folder; no source at all.
+pub fn layers(image: &ImageSource) -> Result<Vec<LayerFile>> {
+    let source = &image.source;
     if let Some(path) = &source.config {
         return config::layers(path);
     }
     if let Some(folder) = &source.oci {
         let (folder, reference) = oci::split(folder);
-        return oci::layers(&folder, reference.as_deref(), manifest.manifest.as_deref());
+        return oci::layers(&folder, reference.as_deref(), image.manifest.as_deref());
     }
     if source.layers.is_empty() {
         return Err(Error::refused(

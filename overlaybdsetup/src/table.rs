@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `table`: the plan of an image as a shell script of losetup and dmsetup, for people who want to see it or to
-//! do it by hand. It makes nothing.
+//! `table`: the plan of an image as a shell script of losetup and dmsetup commands, to read it or
+//! to run it by hand. It creates no device.
 
 use crate::cli;
 use crate::error::Result;
@@ -17,10 +17,10 @@ use std::io::Write;
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the image; what `out` returns.
+/// Anything wrong with the image, or an error of `out`.
 pub fn run(arguments: &cli::Table, out: &mut dyn Write) -> Result<()> {
     check_name(&arguments.name)?;
-    let files = source::layers(&arguments.source, &arguments.manifest)?;
+    let files = source::layers(&arguments.image)?;
     let image = ImageShape::of(&Image::open(&files)?)?;
     let wish = Wish {
         name: arguments.name.clone(),
@@ -32,7 +32,7 @@ pub fn run(arguments: &cli::Table, out: &mut dyn Write) -> Result<()> {
     print(out, |out| out.write_all(script.as_bytes()))
 }
 
-/// The script that makes the devices of a plan, and takes them down again as comments.
+/// The script that creates the devices of a plan. Its last lines, comments, remove them again.
 #[must_use]
 pub fn script(image: &ImageShape, device: &Device) -> String {
     let mut script = Script {
@@ -50,7 +50,9 @@ pub fn script(image: &ImageShape, device: &Device) -> String {
 struct Script<'a> {
     image: &'a ImageShape,
     text: String,
+    /// The commands that remove the devices, in the order of their creation.
     down: Vec<String>,
+    /// The number of loop devices so far.
     loops: usize,
 }
 
@@ -62,7 +64,7 @@ impl Script<'_> {
 
     fn device(&mut self, device: &Device) {
         for lower in &device.below {
-            // A layer may be there twice.
+            // An image may contain a layer twice.
             if !self
                 .text
                 .contains(&format!("dmsetup create {} ", lower.name))
@@ -180,8 +182,10 @@ mod tests {
         for line in [
             "tail -c +1737729 '/my images/base' | head -c 30 >\"$end1\"",
             "truncate -s 512 \"$end1\"",
-            "loop0=$(losetup --read-only --find --show --direct-io=on --sizelimit 1737728 '/my images/base')",
-            "loop2=$(losetup --read-only --find --show --direct-io=on --offset 1536 --sizelimit 218624 /upper.tar)",
+            "loop0=$(losetup --read-only --find --show --direct-io=on --sizelimit 1737728 \
+             '/my images/base')",
+            "loop2=$(losetup --read-only --find --show --direct-io=on --offset 1536 \
+             --sizelimit 218624 /upper.tar)",
             "3394 1 linear $loop1 0\"",
             "zfile_target $loop2 218135\"",
             " $loop3 147456\"",
