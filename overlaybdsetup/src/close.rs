@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `close`: takes a device down, and all below it that nobody uses any more. What a killed run left is found too,
-//! as it is asked of the kernel what there is.
+//! `close`: removes a device, and all devices below it that are no longer in use.
+//!
+//! It asks the kernel which devices exist, so it also finds those that a killed run left.
 
 use crate::cli;
 use crate::error::{Error, Result, Status};
@@ -10,21 +11,22 @@ use crate::mounts::{of_device, unmount_folder};
 use crate::plan::{check_name, Kind};
 use crate::run_folder::{record_of, RunFolder};
 use crate::signals::Signals;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often, and how long in between, it is asked whether a device is still in use.
+/// How often to check whether a device is still in use.
 const PATIENCE: u32 = 60;
+
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Closes a device.
 ///
 /// # Errors
 ///
-/// [`Status::Busy`] if it is in use and not to be removed later; [`Status::Device`] if there is nothing of that
-/// name, or it is none of this program's.
+/// [`Status::Busy`] if it is in use and the removal is not deferred; [`Status::Device`] if there is
+/// no such device, or if this program did not create it.
 pub fn run(arguments: &cli::Close) -> Result<()> {
     let name = arguments.name.as_str();
     check_name(name)?;
@@ -52,14 +54,14 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
         ));
     }
     let mount = mount_of(name, &info)?;
-    // Before anything is taken down: the mount has the device open, and nobody else may.
+    // Checked before the first change: only the mount that `open` made may use the device.
     if !arguments.deferred && !is_free(&mapper, &info, mount.as_deref())? {
         return Err(Error::new(Status::Busy, in_use(&info, mount.as_deref())?));
     }
     if let Some(folder) = &mount {
         unmount_folder(folder, arguments.deferred)?;
     }
-    // Asked before it is gone.
+    // Listed now: once the device is removed, nothing refers to those below it.
     let below = if arguments.deferred {
         hidden_below(&mapper, &info)?
     } else {
@@ -78,8 +80,10 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     Ok(())
 }
 
-/// Whether nobody has a device open but the mount that `open` made. Where udev runs, it looks into a device that
-/// was written once its writer has closed it: a user that cannot be seen is given a moment.
+/// Whether a device has no user but the mount that `open` made.
+///
+/// udev opens a device after a writer closed it, for a moment. So where udev runs, an unknown user
+/// is waited for.
 fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>) -> Result<bool> {
     let own = u32::from(mount.is_some());
     for _ in 0..PATIENCE {
@@ -88,7 +92,7 @@ fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>) -> Result<bool> {
             Some(now) if now.users > own || !others.is_empty() => {}
             _ => return Ok(true),
         }
-        if !udev_runs() || !others.is_empty() || !holders(info).is_empty() {
+        if !udev_runs() || !others.is_empty() || !info.number.holders().is_empty() {
             return Ok(false);
         }
         sleep(PAUSE);
@@ -96,27 +100,27 @@ fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>) -> Result<bool> {
     Ok(false)
 }
 
-/// The mount that `open` made, if it is still there.
+/// The folder that `open` mounted the device on, if it is still mounted there.
 fn mount_of(name: &str, info: &Info) -> Result<Option<PathBuf>> {
     let folder = record_of(name)?.map(|record| record.mount);
     let there = of_device(info.number)?;
     Ok(folder.filter(|folder| there.contains(folder)))
 }
 
-/// Where else a device is mounted.
+/// The other folders that a device is mounted on.
 fn other_mounts(info: &Info, mount: Option<&Path>) -> Result<Vec<PathBuf>> {
     let mut folders = of_device(info.number)?;
     folders.retain(|folder| Some(folder.as_path()) != mount);
     Ok(folders)
 }
 
-/// Why a device cannot be removed, as far as can be seen.
+/// The error text for a device in use, with its users as far as they are visible.
 fn in_use(info: &Info, mount: Option<&Path>) -> Result<String> {
     let mounts: Vec<String> = other_mounts(info, mount)?
         .iter()
         .map(|folder| folder.display().to_string())
         .collect();
-    let holders = holders(info);
+    let holders = info.number.holders();
     let by = if !mounts.is_empty() {
         format!("mounted on {}", mounts.join(", "))
     } else if !holders.is_empty() {
@@ -130,31 +134,15 @@ fn in_use(info: &Info, mount: Option<&Path>) -> Result<String> {
     ))
 }
 
-/// The names of the devices that have a device open.
-fn holders(info: &Info) -> Vec<String> {
-    let entries = fs::read_dir(format!("/sys/dev/block/{}/holders", info.number));
-    (entries.into_iter().flatten().flatten())
-        .map(|entry| {
-            let name = fs::read_to_string(entry.path().join("dm/name"));
-            name.map_or_else(
-                |_| entry.file_name().to_string_lossy().into_owned(),
-                |name| name.trim().to_string(),
-            )
-        })
-        .collect()
-}
-
-/// The names of all devices below one, nearest first.
+/// The names of all devices of this program below another one, nearest first.
 fn hidden_below(mapper: &Mapper, info: &Info) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut next = vec![info.name.clone()];
     while let Some(name) = next.pop() {
         for number in mapper.below(&name)? {
-            let path = format!("/sys/dev/block/{number}/dm/name");
-            let Ok(lower) = fs::read_to_string(path) else {
+            let Some(lower) = number.dm_name() else {
                 continue;
             };
-            let lower = lower.trim().to_string();
             let ours = mapper.info(&lower)?.is_some_and(|info| info.is_ours());
             if ours && !found.contains(&lower) {
                 found.push(lower.clone());

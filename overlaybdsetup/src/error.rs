@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a command does not do what it is asked to: one line for a person, and an exit status for a script.
+//! Why a command failed: one line for a person, and an exit status for a script.
 //!
-//! The statuses are those of `veritysetup`, so that what calls one can call the other.
+//! The exit statuses are those of `veritysetup`, so that a script can call either program.
 
 use rustix::io::Errno;
 use std::{fmt, io};
@@ -10,22 +10,22 @@ use std::{fmt, io};
 /// The exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Refused: wrong arguments, or an image with something wrong (1).
+    /// Refused: a wrong argument, or something wrong with the image (1).
     Refused,
     /// Not permitted (2).
     Permission,
     /// Out of memory (3).
     Memory,
-    /// There is no such file or device, or it is not what it should be (4).
+    /// No such file or device, or one of the wrong kind (4).
     Device,
     /// The device exists already, or is in use (5).
     Busy,
-    /// Ended by a signal of this number; everything is taken down (128 + number).
+    /// Ended by the signal of this number; all devices are removed (128 + number).
     Signal(u8),
 }
 
 impl Status {
-    /// The number that the program exits with.
+    /// The exit status as a number.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -38,7 +38,7 @@ impl Status {
         }
     }
 
-    /// What an error of a system call is.
+    /// The exit status for a failed system call.
     #[must_use]
     pub fn of_io(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
@@ -51,18 +51,18 @@ impl Status {
     }
 }
 
-/// Why a command does not do what it is asked to.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     status: Status,
     text: String,
 }
 
-/// What most functions here return.
+/// The result of most functions of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error with its status.
+    /// An error with this exit status.
     pub fn new(status: Status, text: impl Into<String>) -> Self {
         Self {
             status,
@@ -70,17 +70,17 @@ impl Error {
         }
     }
 
-    /// Something that is refused for what it is.
+    /// An error with [`Status::Refused`].
     pub fn refused(text: impl Into<String>) -> Self {
         Self::new(Status::Refused, text)
     }
 
-    /// An error of a system call, with what was tried: "cannot read /x: No such file or directory".
+    /// A failed system call, with what was tried: "cannot read /x: No such file or directory".
     pub fn io(tried: impl fmt::Display, error: &io::Error) -> Self {
         Self::new(Status::of_io(error), format!("{tried}: {}", plain(error)))
     }
 
-    /// The same error with the place it is about in front of it.
+    /// The same error, prefixed with the file or layer that it is about.
     #[must_use]
     pub fn within(self, place: impl fmt::Display) -> Self {
         Self {
@@ -95,14 +95,23 @@ impl Error {
         Self { status, ..self }
     }
 
-    /// The exit status that goes with it.
+    /// Its exit status.
     #[must_use]
     pub const fn status(&self) -> Status {
         self.status
     }
 }
 
-/// An error of a system call without the number that the standard library adds.
+/// Whether an error says that there is no such file. A file that may not be looked at is not
+/// absent.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The text of a failed system call, without the number that the standard library adds.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {

@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes the devices of a plan, each behind those below it, and takes down what it made when a step fails.
+//! Creates the devices of a plan, from the bottom up, and removes those it created when a step
+//! fails.
 //!
-//! What is there already and shared is used as it is. A device below the root that has no table is what a run
-//! that was killed has left: it is made anew.
+//! An existing shared device is used as it is. A device below the root that has no table was left
+//! by a killed run; it is removed and created again.
 //!
-//! Loop devices are never taken down: they go with their last user.
+//! Loop devices are never detached here: they are autoclear, and go with their last user.
+
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result, Status};
 use crate::plan::{Device, Loop, On};
-use std::fmt;
+use crate::sysfs::Number;
 
-/// A device's major and minor number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Number(pub u32, pub u32);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0, self.1)
-    }
-}
-
-/// A device that is there.
+/// A device that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its uuid.
@@ -35,9 +29,9 @@ pub struct Found {
 /// A line of a table as the kernel takes it: first sector, sectors, target, arguments.
 pub type TableLine = (u64, u64, String, String);
 
-/// What the executor does devices with.
+/// The operations on devices that the executor needs. Each returns the kernel's error.
 pub trait Kernel {
-    /// A loop device that stays as long as it is held, and as long as it is used.
+    /// A loop device that stays attached as long as it is held or in use.
     type Loop;
 
     /// Looks for a device by its name.
@@ -47,60 +41,61 @@ pub trait Kernel {
     /// If the kernel cannot be asked.
     fn find(&mut self, name: &str) -> Result<Option<Found>>;
 
-    /// Makes a loop device.
+    /// Attaches a loop device.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     fn attach(&mut self, wanted: &Loop) -> Result<(Self::Loop, Number)>;
 
-    /// Makes a device without a table.
+    /// Creates a device without a table.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     fn create(&mut self, device: &Device) -> Result<Number>;
 
-    /// Gives a device its table.
+    /// Loads the table of a device.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     fn load(&mut self, device: &Device, table: &[TableLine]) -> Result<()>;
 
-    /// Lets a device work with the table it was given, and makes its node.
+    /// Resumes a device with the loaded table, and creates its node.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     fn resume(&mut self, device: &Device) -> Result<()>;
 
-    /// Takes a device down.
+    /// Removes a device.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     fn remove(&mut self, name: &str) -> Result<()>;
 }
 
-/// Called after each step with what was done: an error ends the work there, as if the next step had failed.
+/// Called after each step. An error ends the work there, as if the next step had failed.
 pub trait Watch {
-    /// A step is done.
+    /// Called when the step that `done` describes is complete.
     ///
     /// # Errors
     ///
-    /// Why the work is to end.
+    /// The reason to end the work.
     fn step(&mut self, done: &str) -> Result<()>;
 }
 
-/// What was made, in order.
+/// The devices that were created, in order.
 #[derive(Debug, Default)]
 pub struct Made {
     names: Vec<String>,
 }
 
 impl Made {
-    /// Takes down all that was made, the last first. Returns `cause`, with what could not be taken down.
+    /// Removes all that was created, the last first. Returns `cause`, with the devices that could
+    /// not be removed.
     pub fn undo<K: Kernel>(self, kernel: &mut K, cause: Error) -> Error {
         let mut left = Vec::new();
         for name in self.names.iter().rev() {
@@ -121,11 +116,12 @@ impl Made {
     }
 }
 
-/// Makes the devices of a plan. The result says what was made, so that what follows can undo it as well.
+/// Creates the devices of a plan. The result lists them, so that the caller can undo this step too.
 ///
 /// # Errors
 ///
-/// What failed; nothing of what was made is left then, or the error says what is.
+/// The step that failed. All created devices are removed then, or the error names those that are
+/// left.
 pub fn make<K: Kernel>(kernel: &mut K, device: &Device, watch: &mut impl Watch) -> Result<Made> {
     let mut made = Made::default();
     match make_one(kernel, device, &mut made, watch) {
@@ -158,7 +154,7 @@ fn make_one<K: Kernel>(
     for lower in &device.below {
         below.push(make_one(kernel, lower, made, watch)?);
     }
-    // Held until the table holds them.
+    // Held until the loaded table uses them.
     let mut held = Vec::with_capacity(device.loops.len());
     let mut loops = Vec::with_capacity(device.loops.len());
     for wanted in &device.loops {
@@ -192,275 +188,4 @@ fn make_one<K: Kernel>(
     kernel.resume(device)?;
     watch.step("a device resumed")?;
     Ok(number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{plan, Form, ImageShape, Key, LayerShape, StoreShape, Wish};
-    use proptest::prelude::*;
-    use std::cell::Cell;
-    use std::collections::BTreeMap;
-    use std::rc::Rc;
-
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    struct Model {
-        uuid: String,
-        number: Number,
-        table: Option<Vec<TableLine>>,
-        live: bool,
-    }
-
-    /// A kernel that keeps the rules of device-mapper, and fails at the step it is told to.
-    #[derive(Clone, Debug)]
-    struct Fake {
-        devices: BTreeMap<String, Model>,
-        next: u32,
-        loops: Rc<Cell<u32>>,
-        fail_at: Option<u32>,
-        steps: u32,
-    }
-
-    struct Held(Rc<Cell<u32>>);
-
-    impl Drop for Held {
-        fn drop(&mut self) {
-            self.0.set(self.0.get() - 1);
-        }
-    }
-
-    impl Fake {
-        fn new() -> Self {
-            Self {
-                devices: BTreeMap::new(),
-                next: 0,
-                loops: Rc::default(),
-                fail_at: None,
-                steps: 0,
-            }
-        }
-
-        fn may_fail(&mut self) -> Result<()> {
-            self.steps += 1;
-            if self.fail_at == Some(self.steps) {
-                return Err(Error::refused("told to fail"));
-            }
-            Ok(())
-        }
-
-        fn users(&self, number: Number) -> usize {
-            let number = number.to_string();
-            (self.devices.values())
-                .filter_map(|device| device.table.as_ref())
-                .flatten()
-                .filter(|line| line.3.split(' ').any(|word| word == number))
-                .count()
-        }
-    }
-
-    impl Kernel for Fake {
-        type Loop = Held;
-
-        fn find(&mut self, name: &str) -> Result<Option<Found>> {
-            Ok(self.devices.get(name).map(|model| Found {
-                uuid: model.uuid.clone(),
-                number: model.number,
-                live: model.live,
-            }))
-        }
-
-        fn attach(&mut self, _: &Loop) -> Result<(Held, Number)> {
-            self.may_fail()?;
-            self.next += 1;
-            self.loops.set(self.loops.get() + 1);
-            Ok((Held(Rc::clone(&self.loops)), Number(7, self.next)))
-        }
-
-        fn create(&mut self, device: &Device) -> Result<Number> {
-            self.may_fail()?;
-            let taken = (self.devices.iter())
-                .any(|(name, model)| *name == device.name || model.uuid == device.uuid);
-            if taken {
-                return Err(Error::new(Status::Busy, "the name or the uuid is taken"));
-            }
-            self.next += 1;
-            let model = Model {
-                uuid: device.uuid.clone(),
-                number: Number(254, self.next),
-                table: None,
-                live: false,
-            };
-            let number = model.number;
-            self.devices.insert(device.name.clone(), model);
-            Ok(number)
-        }
-
-        fn load(&mut self, device: &Device, table: &[TableLine]) -> Result<()> {
-            self.may_fail()?;
-            let model = self.devices.get_mut(&device.name).expect("created before");
-            model.table = Some(table.to_vec());
-            Ok(())
-        }
-
-        fn resume(&mut self, device: &Device) -> Result<()> {
-            self.may_fail()?;
-            let model = self.devices.get_mut(&device.name).expect("created before");
-            assert!(model.table.is_some());
-            model.live = true;
-            Ok(())
-        }
-
-        fn remove(&mut self, name: &str) -> Result<()> {
-            let number = self.devices.get(name).expect("only what is there").number;
-            if self.users(number) > 0 {
-                return Err(Error::new(Status::Busy, format!("{name} is in use")));
-            }
-            self.devices.remove(name);
-            Ok(())
-        }
-    }
-
-    struct Quiet;
-
-    impl Watch for Quiet {
-        fn step(&mut self, _: &str) -> Result<()> {
-            Ok(())
-        }
-    }
-
-    fn layer(number: u8) -> LayerShape {
-        // Numbers of all three shapes: raw, compressed, compressed and cut in a sector.
-        let len = if number % 3 == 2 { 10_000 } else { 10_240 };
-        LayerShape {
-            path: "/layer".into(),
-            key: Key::of(&["layer", &number.to_string()]),
-            offset: 0,
-            len,
-            file_len: len,
-            form: if number.is_multiple_of(3) {
-                Form::Raw
-            } else {
-                Form::Zfile {
-                    content_len: 1 << 16,
-                    needed: len,
-                }
-            },
-        }
-    }
-
-    fn shape(layers: &[LayerShape]) -> ImageShape {
-        ImageShape {
-            layers: layers.to_vec(),
-            virtual_size: 1 << 20,
-        }
-    }
-
-    fn wish(name: &str, store: bool) -> Wish {
-        Wish {
-            name: name.into(),
-            direct_io: true,
-            share: true,
-            store: store.then(|| StoreShape {
-                path: "/store".into(),
-                key: Key::of(&["store"]),
-                offset: 4096,
-            }),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_failure_at_any_step_leaves_all_as_it_was(
-            numbers in proptest::collection::vec(0u8..6, 1..6),
-            others in proptest::collection::vec(0usize..6, 0..4),
-            store: bool,
-            fail_at in 1u32..60,
-        ) {
-            let pool: Vec<LayerShape> = (0..6).map(layer).collect();
-            let mut kernel = Fake::new();
-            // Another image is there, with some of the layers.
-            if !others.is_empty() {
-                let layers: Vec<_> = others.iter().map(|number| pool[*number].clone()).collect();
-                let device = plan(&shape(&layers), &wish("other", false));
-                make(&mut kernel, &device, &mut Quiet).unwrap();
-            }
-            let before = kernel.devices.clone();
-            let layers: Vec<_> = numbers.iter().map(|number| pool[usize::from(*number)].clone()).collect();
-            let device = plan(&shape(&layers), &wish("image", store));
-
-            kernel.steps = 0;
-            kernel.fail_at = Some(fail_at);
-            let made = make(&mut kernel, &device, &mut Quiet);
-            prop_assert_eq!(kernel.loops.get(), 0);
-            match made {
-                Err(error) => {
-                    prop_assert_eq!(error.to_string(), "told to fail");
-                    prop_assert_eq!(&kernel.devices, &before);
-                }
-                Ok(made) => {
-                    prop_assert!(fail_at > kernel.steps);
-                    prop_assert!(kernel.devices["image"].live);
-                    let error = made.undo(&mut kernel, Error::refused("later"));
-                    prop_assert_eq!(error.to_string(), "later");
-                    prop_assert_eq!(&kernel.devices, &before);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_device_of_that_name_is_left_alone() {
-        let mut kernel = Fake::new();
-        let device = plan(&shape(&[layer(1)]), &wish("image", false));
-        make(&mut kernel, &device, &mut Quiet).unwrap();
-        let before = kernel.devices.clone();
-        let error = make(&mut kernel, &device, &mut Quiet).unwrap_err();
-        assert_eq!(error.status(), Status::Busy);
-        assert_eq!(kernel.devices, before);
-    }
-
-    #[test]
-    fn what_a_killed_run_left_is_made_anew() {
-        let device = plan(&shape(&[layer(1), layer(2)]), &wish("image", false));
-        for steps in 1..40 {
-            let mut kernel = Fake::new();
-            kernel.fail_at = Some(steps);
-            // As if killed: nothing is undone.
-            let mut made = Made::default();
-            let killed = make_one(&mut kernel, &device, &mut made, &mut Quiet).is_err();
-            if !killed {
-                assert!(steps > 10);
-                return;
-            }
-            kernel.fail_at = None;
-            if kernel.devices.contains_key("image") {
-                continue;
-            }
-            make(&mut kernel, &device, &mut Quiet).unwrap();
-            assert!(kernel.devices.values().all(|model| model.live));
-        }
-        panic!("it never ends");
-    }
-
-    #[test]
-    fn a_watch_ends_the_work() {
-        struct Nervous(u32);
-        impl Watch for Nervous {
-            fn step(&mut self, _: &str) -> Result<()> {
-                self.0 -= 1;
-                if self.0 == 0 {
-                    return Err(Error::new(Status::Signal(15), "interrupted"));
-                }
-                Ok(())
-            }
-        }
-        let device = plan(&shape(&[layer(1), layer(2)]), &wish("image", true));
-        for steps in 1..20 {
-            let mut kernel = Fake::new();
-            if let Err(error) = make(&mut kernel, &device, &mut Nervous(steps)) {
-                assert_eq!(error.status(), Status::Signal(15));
-                assert!(kernel.devices.is_empty());
-            }
-        }
-    }
 }

@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel of this machine, for the executor: device-mapper, and loop devices over the files of an image.
+//! The kernel of this machine, for the executor: device-mapper, and loop devices over the files of
+//! an image.
+//!
+//! It attaches loop devices and never detaches one.
 
 use crate::error::{Error, Result, Status};
-use crate::executor::{Found, Kernel, Number, TableLine};
+use crate::executor::{Found, Kernel, TableLine};
 use crate::image::Image;
 use crate::mapper::Mapper;
 use crate::payload::Payload;
 use crate::plan::{Backing, Device, Loop};
 use crate::store::Store;
+use crate::sysfs::Number;
 use loop_device::{LoopControl, LoopDevice, Settings};
 use overlaybd_format::units::SECTOR_SIZE;
 use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io::{self, Write};
 
-/// The kernel of this machine, with what an image's loop devices show.
+/// The kernel of this machine, with the files that an image's loop devices show.
 #[derive(Debug)]
 pub struct Host<'a> {
     mapper: &'a Mapper,
     image: &'a Image,
     store: Option<&'a Store>,
-    /// Opened for the first loop device.
+    /// Opened when the first loop device is attached.
     loops: Option<LoopControl>,
 }
 
 impl<'a> Host<'a> {
-    /// This machine, for that image.
+    /// The kernel, for this image.
     #[must_use]
     pub const fn new(mapper: &'a Mapper, image: &'a Image, store: Option<&'a Store>) -> Self {
         Self {
@@ -119,7 +123,7 @@ impl Kernel for Host<'_> {
     }
 }
 
-/// The last bytes of a payload, those behind its last whole sector, as a file in memory of one sector.
+/// The bytes after the last whole sector of a payload, as a sealed file in memory of one sector.
 fn tail_of(payload: &Payload) -> Result<File> {
     let len = payload.len() % SECTOR_SIZE;
     let mut sector = [0; SECTOR_SIZE as usize];

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The layers of an image, opened and checked together, and what is known of the image by that. Merging the
-//! layers is for the kernel.
+//! An image: its layers, opened and checked together, its size and its fingerprint.
+//!
+//! It does not merge the layers: the kernel does, and `verify`.
 
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, LayerFile};
 use crate::parallel::in_parallel;
@@ -12,10 +14,10 @@ use overlaybd_format::lsmt::{virtual_size, HEADER_LEN, MAX_LAYERS};
 use overlaybd_format::units::Bytes;
 use sha2::{Digest, Sha256};
 
-/// How many bytes at either end of a layer's data go into the fingerprint of an image.
+/// How many bytes at each end of a layer's data go into the fingerprint of an image.
 const SAMPLE: u64 = 64 << 10;
 
-/// An image whose layers are all open and right.
+/// An image whose layers are all open and valid.
 #[derive(Debug)]
 pub struct Image {
     layers: Vec<Layer>,
@@ -23,12 +25,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens layer files, lowest first, several at a time.
+    /// Opens layer files, lowest first, on all processors.
     ///
     /// # Errors
     ///
-    /// What is wrong with the lowest layer that has something wrong, with its number and file; too many layers,
-    /// or none; layers none of which says how large the image is.
+    /// What is wrong with the lowest bad layer, with its number and file; too many layers, or none;
+    /// a virtual size of 0 in all layers.
     pub fn open(files: &[LayerFile]) -> Result<Self> {
         check_count(files.len())?;
         let layers = open_layers(files)?;
@@ -52,14 +54,15 @@ impl Image {
         self.virtual_size
     }
 
-    /// What tells this image from another one, for what belongs to it: 64 hexadecimal digits.
+    /// A hash that distinguishes this image from others: 64 hexadecimal digits.
     ///
-    /// It is made of the header, index, trailer and the ends of the data of each layer, and of how the layers are
-    /// compressed: not of all data, which would have to be read. The same image in other files has the same.
+    /// It covers the header, index, trailer and both ends of the data of each layer, and the index
+    /// of each ZFile. It does not cover all data, which would have to be read. The same image in
+    /// other files has the same fingerprint.
     ///
     /// # Errors
     ///
-    /// If that cannot be read.
+    /// If a layer cannot be read.
     pub fn fingerprint(&self) -> Result<String> {
         let mut hash = Sha256::new();
         hash.update(b"overlaybd image 1\0");
@@ -71,7 +74,7 @@ impl Image {
     }
 }
 
-/// Adds what tells a layer from another one.
+/// Adds a layer to the fingerprint.
 fn add_layer(layer: &Layer, hash: &mut Sha256) -> Result<()> {
     let content = layer.content();
     let mut codec = Codec::default();
@@ -109,7 +112,7 @@ fn open_layers(files: &[LayerFile]) -> Result<Vec<Layer>> {
         .collect()
 }
 
-/// Refuses a number of layers that no image has.
+/// Refuses a number of layers that no image can have.
 pub(crate) fn check_count(layers: usize) -> Result<()> {
     if (1..=MAX_LAYERS).contains(&layers) {
         return Ok(());
@@ -119,7 +122,7 @@ pub(crate) fn check_count(layers: usize) -> Result<()> {
     )))
 }
 
-/// Refuses the size of an image of which no layer says how large it is.
+/// Refuses the size of an image if it is 0 in all layers.
 pub(crate) fn check_size(size: Bytes) -> Result<()> {
     if size.get() > 0 {
         return Ok(());
@@ -129,15 +132,9 @@ pub(crate) fn check_size(size: Bytes) -> Result<()> {
     ))
 }
 
-/// A layer as errors name it: the lowest is number 1.
+/// A layer for a message. The lowest is number 1.
 fn place(number: usize, of: usize) -> String {
     format!("layer {} of {of}", number + 1)
-}
-
-/// Bytes as hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! overlaybdsetup: from an OverlayBD image to a block device, and back.
+//! overlaybdsetup: opens OverlayBD images as block devices, and closes them.
 //!
 //! ```text
 //! cli        the command line
 //!  |
-//! source     which files are the layers     config, oci
+//! source     finds the layer files             config, oci: json, digest
 //!  |
-//! image      layers, opened and checked     layer, content: zfile, payload, tar
+//! image      opens and checks the layers       layer, content: zfile, payload, tar
 //!  |
-//! plan       which devices that takes: a pure function
+//! plan       computes the devices: a pure function
 //!  |
-//! executor   makes them, or none            host: mapper, loop devices, store
+//! executor   creates them, all or none         host: mapper, loop devices, store
 //!  |
-//! mounts     and mounts the file system     filesystem
+//! mounts     mounts the file system            filesystem
 //! ```
 //!
-//! [`open`], [`close`], [`status`], [`table`], [`dump`] and [`verify`] are the commands. What there is, is
-//! always asked of the kernel: [`run_folder`] holds a lock and where devices were mounted, and nothing else.
+//! [`open`], [`close`], [`status`], [`table`], [`dump`] and [`verify`] are the commands. The kernel
+//! has the state of all devices. [`run_folder`] only has a lock, and the mount points of devices.
 //!
-//! [`dump`] and [`verify`] say more of a layer than `image` does, which opens it or refuses it: both ask
-//! `inspect`. What is printed goes through `output`, and what all processors do through `parallel`.
+//! [`dump`] and [`verify`] report more of a layer than `image`, which opens it or refuses it: both
+//! use `inspect`. Commands print through `output`, use all processors through `parallel`, and read
+//! the attributes of block devices through [`sysfs`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod close;
 pub mod config;
 pub mod content;
+mod digest;
 pub mod dump;
 pub mod error;
 pub mod executor;
@@ -38,6 +40,7 @@ mod fixture;
 pub mod host;
 pub mod image;
 mod inspect;
+mod json;
 pub mod layer;
 pub mod mapper;
 pub mod module;
@@ -53,6 +56,7 @@ pub mod signals;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod sysfs;
 pub mod table;
 pub mod tar;
 pub mod verify;

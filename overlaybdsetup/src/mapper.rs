@@ -1,36 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device-mapper: makes, asks about and removes devices. It knows tables as text, and nothing of images.
+//! Device-mapper: creates, queries and removes devices. It handles tables as text, and knows
+//! nothing of images.
 //!
-//! Where udev runs, its rules make the nodes in /dev/mapper and each change waits for them; devices below an
-//! image are marked so that the rules look no further. Where it does not, the nodes are made here.
+//! Where udev runs, its rules create the nodes in /dev/mapper, and each change waits for them.
+//! Devices below an image are marked, so that the rules create the node and nothing else. Where
+//! udev does not run, this module creates the nodes.
 
 use crate::error::{Error, Result, Status};
-use crate::executor::{Found, Number, TableLine};
-use crate::plan::{node, Device, HIDDEN_PREFIX};
+use crate::executor::{Found, TableLine};
+use crate::plan::{node, Device, Kind, HIDDEN_PREFIX};
+use crate::sysfs::Number;
 use devicemapper::{DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid, DM};
 use rustix::fs::{makedev, mknodat, FileType, Mode, CWD};
 use rustix::io::Errno;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Where udev listens, if it runs.
+/// The socket of udev, which exists as long as udev runs.
 const UDEV: &str = "/run/udev/control";
 
-/// Device-mapper's control device, open.
+/// The control device of device-mapper, open.
 pub struct Mapper {
     dm: DM,
 }
 
-impl std::fmt::Debug for Mapper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Mapper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Mapper")
     }
 }
 
-/// What the kernel says of a device.
+/// The state of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Its name.
@@ -39,25 +43,25 @@ pub struct Info {
     pub uuid: String,
     /// Its number.
     pub number: Number,
-    /// How many have it open: processes, mounts, and devices above it.
+    /// The number of its users: processes, mounts, and devices above it.
     pub users: u32,
     /// Whether it has a table and takes I/O.
     pub live: bool,
-    /// Whether it can only be read.
+    /// Whether it is read-only.
     pub read_only: bool,
     /// Whether it is removed when its last user closes it.
     pub deferred: bool,
 }
 
 impl Mapper {
-    /// Opens device-mapper's control device.
+    /// Opens the control device of device-mapper.
     ///
     /// # Errors
     ///
     /// If the kernel has no device-mapper, or the caller may not use it.
     pub fn open() -> Result<Self> {
         let path = Path::new("/dev/mapper/control");
-        // The crate's own error has no number.
+        // Opened once by itself: the error of `DM::new` has no errno.
         fs::File::open(path).map_err(|error| match Status::of_io(&error) {
             Status::Permission => Error::io(format!("cannot open {}", path.display()), &error),
             _ => Error::new(
@@ -72,7 +76,7 @@ impl Mapper {
         Ok(Self { dm })
     }
 
-    /// Whether the kernel has a target at this moment.
+    /// Whether the kernel has a target now.
     ///
     /// # Errors
     ///
@@ -101,7 +105,7 @@ impl Mapper {
             .collect())
     }
 
-    /// What the kernel says of a device; [`None`] if there is no such.
+    /// The state of the device with this name; [`None`] if there is none.
     ///
     /// # Errors
     ///
@@ -110,7 +114,7 @@ impl Mapper {
         self.ask(&DevId::Name(dm_name(name)?), name)
     }
 
-    /// The same by uuid.
+    /// The state of the device with this uuid; [`None`] if there is none.
     ///
     /// # Errors
     ///
@@ -127,7 +131,7 @@ impl Mapper {
         }
     }
 
-    /// The numbers of the devices that a device's table, or the one it is about to have, names.
+    /// The numbers of the devices that a device's live table refers to.
     ///
     /// # Errors
     ///
@@ -169,7 +173,7 @@ impl Mapper {
             .map_err(|error| failed(format!("ask for the status of {name}"), &error))
     }
 
-    /// Looks for a device.
+    /// Looks for a device by its name.
     ///
     /// # Errors
     ///
@@ -182,7 +186,7 @@ impl Mapper {
         }))
     }
 
-    /// Makes a device without a table.
+    /// Creates a device without a table.
     ///
     /// # Errors
     ///
@@ -202,11 +206,11 @@ impl Mapper {
             .map_err(|error| failed(format!("create the device {}", device.name), &error))
     }
 
-    /// Gives a device its table.
+    /// Loads the table of a device.
     ///
     /// # Errors
     ///
-    /// What the kernel says, with what it can mean.
+    /// The kernel's, with a hint at the cause.
     pub fn load(&self, device: &Device, table: &[TableLine]) -> Result<()> {
         let mut options = DmOptions::default();
         if device.read_only {
@@ -237,11 +241,11 @@ impl Mapper {
         }
     }
 
-    /// Lets a device work with the table it was given, and sees to its node.
+    /// Resumes a device with the loaded table, and creates its node where udev does not.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     pub fn resume(&self, device: &Device) -> Result<()> {
         let id = DevId::Name(dm_name(&device.name)?);
         let options = if device.kind.is_named() {
@@ -256,7 +260,7 @@ impl Mapper {
         make_node(&device.name, Info::of(&info).number)
     }
 
-    /// Takes a device down; one that is gone already is fine.
+    /// Removes a device. A device that does not exist is no error.
     ///
     /// # Errors
     ///
@@ -265,11 +269,11 @@ impl Mapper {
         self.remove_with(name, DmFlags::empty())
     }
 
-    /// Takes a device down when its last user closes it, which may be now.
+    /// Removes a device when its last user closes it, or now if it has none.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's.
     pub fn remove_deferred(&self, name: &str) -> Result<()> {
         self.remove_with(name, DmFlags::DM_DEFERRED_REMOVE)
     }
@@ -285,7 +289,7 @@ impl Mapper {
         Ok(())
     }
 
-    /// Removes all devices below images that nobody uses. Returns how many.
+    /// Removes all devices below images that have no user. Returns how many.
     ///
     /// # Errors
     ///
@@ -309,7 +313,7 @@ impl Mapper {
                     None => {}
                 }
             }
-            // What was in use may have been by one that is gone now.
+            // A removed device may have been the last user of another one.
             if removed == before || used.is_empty() {
                 return Ok(removed);
             }
@@ -334,10 +338,10 @@ impl Info {
         }
     }
 
-    /// Whether this program made it.
+    /// Whether this program created it.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        crate::plan::Kind::of_uuid(&self.uuid).is_some()
+        Kind::of_uuid(&self.uuid).is_some()
     }
 }
 
@@ -349,7 +353,7 @@ fn dm_uuid(uuid: &str) -> Result<&DmUuid> {
     DmUuid::new(uuid).map_err(|_| Error::refused(format!("{uuid:?} is no uuid of a device")))
 }
 
-/// The number of an error that the kernel returned.
+/// The errno of an error that the kernel returned.
 fn errno(error: &DmError) -> Option<Errno> {
     match error {
         DmError::Core(devicemapper::errors::Error::Ioctl(_, _, _, errno)) => {
@@ -359,8 +363,8 @@ fn errno(error: &DmError) -> Option<Errno> {
     }
 }
 
-/// An error of device-mapper, without what the crate says of its structures.
-fn failed(tried: impl std::fmt::Display, error: &DmError) -> Error {
+/// A failed request to device-mapper, without the structures that the crate prints.
+fn failed(tried: impl fmt::Display, error: &DmError) -> Error {
     let tried = format!("cannot {tried}");
     match errno(error) {
         Some(errno) => Error::io(tried, &io::Error::from(errno)),
@@ -374,13 +378,13 @@ pub fn udev_runs() -> bool {
     Path::new(UDEV).exists()
 }
 
-/// Makes the node of a device where udev has not.
+/// Creates the node of a device, unless udev has.
 fn make_node(name: &str, number: Number) -> Result<()> {
     let path = node(name);
     match fs::metadata(&path) {
         Ok(about) if about.rdev() == makedev(number.0, number.1) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
-        // One of a device that is gone.
+        // The node of a removed device.
         _ => {
             let _ = fs::remove_file(&path);
         }
@@ -395,10 +399,10 @@ fn make_node(name: &str, number: Number) -> Result<()> {
     .map_err(|errno| Error::io(format!("cannot make {}", path.display()), &errno.into()))
 }
 
-/// Removes the node of a device that is gone, where udev does not.
+/// Removes the node of a removed device where udev does not run.
 fn remove_node(name: &str, gone: bool) {
     if gone && !udev_runs() {
-        // It may not have had one yet.
+        // The device may have had no node yet.
         let _ = fs::remove_file(node(name));
     }
 }

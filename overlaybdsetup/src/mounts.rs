@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mounts of a device: makes one, takes it down, and tells where a device is mounted.
+//! Mounts of a device: mounts it, unmounts it, and lists where it is mounted.
 
 use crate::error::{Error, Result, Status};
-use crate::executor::Number;
 use crate::filesystem::Filesystem;
+use crate::sysfs::Number;
 use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
-use std::ffi::CString;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Checks that something can be mounted on a folder, and returns its path from the root on.
+/// Checks that a path is a folder to mount on, and returns it as an absolute path.
 ///
 /// # Errors
 ///
@@ -33,7 +32,7 @@ pub fn check_folder(folder: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// If none is known on it, or the kernel does not mount it.
+/// If the device has no known file system, or the kernel does not mount it.
 pub fn mount_device(device: &Path, folder: &Path, read_only: bool) -> Result<()> {
     let found = Filesystem::of(device)?;
     let (flags, options) = if read_only {
@@ -55,7 +54,7 @@ pub fn mount_device(device: &Path, folder: &Path, read_only: bool) -> Result<()>
     })
 }
 
-/// Takes down what is mounted on a folder; with `lazily` also what is in use, when it no longer is.
+/// Unmounts a folder. With `lazily` a mount in use is detached, and ends with its last user.
 ///
 /// # Errors
 ///
@@ -73,18 +72,18 @@ pub fn unmount_folder(folder: &Path, lazily: bool) -> Result<()> {
     })
 }
 
-/// Where a device is mounted, as far as this process sees, in the order in which that was done.
+/// The folders that a device is mounted on, in the mount namespace of this process, oldest first.
 ///
 /// # Errors
 ///
-/// If the kernel cannot be asked.
+/// If /proc/self/mountinfo cannot be read.
 pub fn of_device(number: Number) -> Result<Vec<PathBuf>> {
     let path = "/proc/self/mountinfo";
     let text = fs::read(path).map_err(|error| Error::io(format!("cannot read {path}"), &error))?;
     Ok(folders(&text, number))
 }
 
-/// The folders of a mountinfo: "ID PARENT MAJOR:MINOR ROOT FOLDER ...".
+/// The folders in a mountinfo, whose lines are "ID PARENT MAJOR:MINOR ROOT FOLDER ...".
 fn folders(text: &[u8], number: Number) -> Vec<PathBuf> {
     let number = number.to_string();
     text.split(|byte| *byte == b'\n')
@@ -121,7 +120,7 @@ fn unescape(path: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// A path for a shell: in quotes where it needs them.
+/// A path for a shell script, in quotes if it needs them.
 #[must_use]
 pub fn quoted(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();

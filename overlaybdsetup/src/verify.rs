@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `verify`: whether all of an image is right, every check and every block, without any device.
+//! `verify`: checks a whole image, every check of `open` and every block, without a device.
 //!
-//! It reads all of each file, on all processors, and tells every fault, not only the first. It
-//! changes nothing, mends nothing, and asks no kernel: what it accepts, `open` accepts, by the same
-//! sources. A ZFile without CRCs of its blocks can have damage that nobody can find: that it has
-//! none is told.
+//! It reads all of each file, on all processors, and reports every fault, not only the first one.
+//! It repairs nothing and does not need the module: it shares the source code of `open`, so `open`
+//! accepts what it accepts. Damage in a ZFile without CRCs of its blocks may be undetectable: the
+//! report says that there are no CRCs.
 //!
 //! ```text
-//! queue      what is checked next
+//! queue      which piece is checked next
 //!  |
-//! subject    the checks of a file    digest
+//! subject    the checks of one file
 //!  |
-//! image      the layers merged       hits
+//! image      the merged layers       hits
 //!  |
-//! report     what is told
+//! report     the result
 //! ```
 //!
-//! The JSON is a [`Report`]. Fields are added to it, never renamed. Numbers are decimal, and in
-//! bytes where nothing else is said.
+//! The JSON is a [`Report`]. Fields may be added to it, and are never renamed. Numbers are decimal,
+//! and in bytes unless their documentation says otherwise.
 
-mod digest;
 mod hits;
 mod image;
 mod queue;
@@ -39,16 +38,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use overlaybd_format::lsmt::MAX_LAYERS;
 use queue::Queue;
 use std::io::{self, IsTerminal, Write};
-use subject::Subject;
+use subject::{Subject, SPAN};
 
-/// How many bytes of a file a thread takes at once.
-const SPAN: u64 = 1 << 20;
-
-/// Checks files: the layers of one image, lowest first, if `whole`, or each on its own.
+/// Checks files and prints the result: the layers of one image, lowest first, if `whole`, or else
+/// each file by itself.
 ///
 /// # Errors
 ///
-/// Once all is told, if anything is wrong; if nothing can be written to `out`.
+/// After the result is printed, if anything is wrong; an error of `out`.
 pub fn run(
     layers: &[LayerFile],
     whole: bool,
@@ -67,12 +64,12 @@ pub fn run(
     report.summary()
 }
 
-/// Checks files, and tells all that is found.
+/// Checks files, and returns the result.
 fn check(layers: &[LayerFile], whole: bool, progress: bool) -> Report {
     let bar = bar(progress);
     let mut files = Vec::new();
     let mut image = None;
-    // As many as an image can have, so that there are descriptors for them.
+    // One batch has as many files as an image can have: they are all open at once.
     for batch in layers.chunks(MAX_LAYERS) {
         let subjects = in_parallel(batch.len(), |number| Subject::open(&batch[number]));
         let work = subjects.iter().map(Subject::work).sum::<u64>();
@@ -102,7 +99,7 @@ fn check(layers: &[LayerFile], whole: bool, progress: bool) -> Report {
     }
 }
 
-/// What shows on the terminal how far it is.
+/// The progress bar, hidden if standard error is no terminal.
 fn bar(progress: bool) -> ProgressBar {
     if !progress || !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The documents of an image, as far as they are read: the version of a layout, an index, a
-//! manifest, and the descriptors in both.
+//! The documents of an image: the version of a layout, an index, a manifest, and the descriptors in
+//! both.
 //!
 //! The fields are specified by the [OCI image specification], and for Docker's forms by its
-//! [manifest v2, schema 2]; both have the same ones. Other fields are passed over, and a media type
-//! is text: which ones count, and where a blob is, is decided in the module above. Nothing here
-//! opens a file or makes a document. The crate `oci-spec` has all of this, but its licence,
-//! Apache-2.0 alone, does not allow one program of it and of GPL-2.0-only.
+//! [manifest v2, schema 2]; both have the same ones. Other fields are ignored, and a media type is
+//! only text here. This file opens no file and writes no document. The crate `oci-spec` has all of
+//! this, but its licence, Apache-2.0 alone, cannot be combined with GPL-2.0-only.
 //!
 //! [OCI image specification]: https://github.com/opencontainers/image-spec/blob/main/spec.md
 //! [manifest v2, schema 2]: https://distribution.github.io/distribution/spec/manifest-v2-2/
 
-use super::parts_of_digest;
+use crate::digest::{parts, Algorithm};
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
@@ -25,7 +24,7 @@ pub(super) struct Layout {
     pub(super) image_layout_version: String,
 }
 
-/// What of a document tells its kind. The media type is not asked for: it may be missing in both.
+/// The fields that tell the kind of a document. Its media type does not: it may be missing.
 #[derive(Debug, Deserialize)]
 pub(super) struct Kind {
     pub(super) manifests: Option<IgnoredAny>,
@@ -48,7 +47,7 @@ pub(super) struct Manifest {
     pub(super) layers: Vec<Descriptor>,
 }
 
-/// What a document says of a blob.
+/// The description of a blob in a document.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
@@ -60,13 +59,13 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    /// The annotation of a name.
+    /// The annotation with this name.
     pub(super) fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(name).map(String::as_str)
     }
 }
 
-/// What an image runs on.
+/// The platform of an image.
 #[derive(Debug, Deserialize)]
 pub(super) struct Platform {
     pub(super) os: String,
@@ -74,9 +73,9 @@ pub(super) struct Platform {
     pub(super) variant: Option<String>,
 }
 
-/// A digest that is well formed. It may be of an algorithm that is unknown here.
+/// A well-formed digest, of any algorithm.
 ///
-/// All of its characters are printable, and a digest of SHA-256 or SHA-512 has its digits.
+/// All of its characters are printable, and a digest of SHA-256 or SHA-512 has the right digits.
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub(super) struct Digest(String);
@@ -105,7 +104,7 @@ impl TryFrom<String> for Digest {
     }
 }
 
-/// Whether text is a digest by the grammar of the specification.
+/// Whether a text is a digest by the grammar of the specification.
 fn is_digest(text: &str) -> bool {
     let Some((algorithm, encoded)) = text.split_once(':') else {
         return false;
@@ -118,10 +117,10 @@ fn is_digest(text: &str) -> bool {
     algorithm.split(['+', '.', '_', '-']).all(is_component)
         && !encoded.is_empty()
         && encoded.bytes().all(is_encoded)
-        && (!["sha256", "sha512"].contains(&algorithm) || parts_of_digest(text).is_some())
+        && (Algorithm::named(algorithm).is_none() || parts(text).is_some())
 }
 
-/// Reads a version that has to be 2: the specifications know no other.
+/// Reads a version, which must be 2: the specifications define no other.
 fn version_2<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     match u64::deserialize(deserializer)? {
         2 => Ok(()),
@@ -251,7 +250,7 @@ mod tests {
 
         #[test]
         fn what_names_a_file_is_a_digest(text in "sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})") {
-            prop_assert!(parts_of_digest(&text).is_some());
+            prop_assert!(parts(&text).is_some());
             prop_assert!(is_digest(&text));
         }
     }

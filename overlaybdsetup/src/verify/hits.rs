@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which sectors of the image a fault of a layer hits.
+//! Which sectors of the image the faults of a layer hit.
 //!
-//! All that is known of a fault here is which bytes of the layer's content it is about. Layers are
-//! not merged here: each segment that is left of the layer comes from outside.
+//! A fault is a range of bytes of the layer's content here. This file does not merge layers: the
+//! caller adds each segment of the layer that is visible in the image.
 
 use super::report::{FileReport, SectorRange};
 use overlaybd_format::lsmt::Segment;
 use overlaybd_format::units::Bytes;
 use std::ops::Range;
 
-/// The most ranges of sectors that are told of a fault.
+/// The most ranges of sectors in the report on a fault.
 pub(super) const MAX_RANGES: usize = 16;
 
 /// The sectors of the image that the faults of a layer hit.
 pub(super) struct Hits {
-    /// For each fault its sectors in the layer, if it is about some, and those in the image.
+    /// For each fault with a place, its sectors in the layer, and those in the image.
     faults: Vec<Option<(Range<u64>, Vec<SectorRange>)>>,
 }
 
 impl Hits {
-    /// For faults at these bytes of the content, each empty if its fault is about none.
+    /// The hits of faults at these bytes of the content. An empty range is a fault without a place.
     pub(super) fn new(places: impl Iterator<Item = Range<u64>>) -> Self {
         let sectors = |place: Range<u64>| place.start / 512..place.end.div_ceil(512);
         Self {
@@ -30,7 +30,7 @@ impl Hits {
         }
     }
 
-    /// Adds what is hit of a segment, up to the end of the image.
+    /// Adds the sectors of a segment that are hit, up to the end of the image.
     pub(super) fn add(&mut self, segment: Segment, size: Bytes) {
         if segment.zeroed() {
             return;
@@ -54,7 +54,7 @@ impl Hits {
         }
     }
 
-    /// Adds what is hit to the faults of a report, which are those that this was made for.
+    /// Adds the hits to the faults of a report, which must be those given to [`Self::new`].
     pub(super) fn tell(self, report: &mut FileReport) {
         for (fault, hit) in report.faults.iter_mut().zip(self.faults) {
             let Some((_, hit)) = hit else { continue };

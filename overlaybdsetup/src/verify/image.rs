@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The image that the files make together: whether its layers merge, and what their faults hit of
-//! what is left of them.
+//! The image that the files form together: whether its layers merge, and which sectors of the image
+//! their faults hit.
 //!
-//! It reads nothing: the layers are open, and their faults are found already.
+//! It reads nothing: the layers are open already, and their faults are known.
 
 use super::hits::Hits;
 use super::report::{FileReport, ImageReport};
@@ -13,14 +13,14 @@ use overlaybd_format::lsmt::{merge, virtual_size, Cursor, Segment};
 use std::convert::Infallible;
 
 impl ImageReport {
-    /// Merges the layers, and tells which sectors of the image their faults hit.
+    /// Merges the layers, and adds to their faults which sectors of the image they hit.
     pub(super) fn of(subjects: &[Subject<'_>], reports: &mut [FileReport]) -> Self {
         let mut image = Self::new(subjects.len());
         let layers: Option<Vec<_>> = subjects
             .iter()
             .map(|subject| subject.layer.as_ref())
             .collect();
-        // Those that do not open have their faults, and of the image nothing is known then.
+        // A layer that does not open has a fault of its own, and the image is unknown.
         let Some(layers) = layers.filter(|layers| !layers.is_empty()) else {
             return image;
         };
@@ -57,7 +57,7 @@ impl ImageReport {
         image
     }
 
-    /// An image of too many layers, or of none.
+    /// The report on an image of too many layers, or of none.
     pub(super) fn refused(layers: usize) -> Self {
         let error = check_count(layers).err();
         Self {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The work that there is for files that are open, cut into pieces that threads take in turns.
+//! The work on open files, divided into pieces that threads take from a queue.
 //!
 //! It checks nothing itself, and starts no threads.
 
-use super::digest::Algorithm;
-use super::subject::{room, Subject};
-use super::SPAN;
+use super::subject::{room, Subject, SPAN};
 use crate::content::Content;
+use crate::digest::Algorithm;
 use crate::parallel::lock;
 use crate::payload::Payload;
 use crate::zfile::{Codec, Zfile};
@@ -15,7 +14,7 @@ use indicatif::ProgressBar;
 use overlaybd_format::units::BlockIndex;
 use std::sync::Mutex;
 
-/// How many bytes of content a thread takes at once: what compresses well is cut finer.
+/// The most content of a piece, in bytes. It makes pieces of well-compressed content shorter.
 const CONTENT_SPAN: u64 = 16 << 20;
 
 /// A piece of work.
@@ -25,19 +24,19 @@ enum Job<'a> {
     Bytes(&'a Subject<'a>, &'a Payload, u64, u64),
 }
 
-/// The work that is left, file by file, so that what reads a file twice finds it in memory: first
-/// its digest, which one thread computes while the others check its blocks.
+/// The remaining work, file by file, so that the second read of a file finds it in the page cache:
+/// one thread computes its digest while the others check its blocks.
 pub(super) struct Queue<'a> {
     subjects: &'a [Subject<'a>],
     next: Mutex<Next>,
 }
 
-/// Where the work that is left starts.
+/// The start of the remaining work.
 #[derive(Default)]
 struct Next {
     subject: usize,
     hashed: bool,
-    /// The first block, or byte.
+    /// The next block of a ZFile, or the next byte of another file.
     at: u64,
 }
 
@@ -49,7 +48,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Takes the next piece of work; [`None`] if there is none left.
+    /// Takes the next piece of work; [`None`] if none is left.
     fn take(&self) -> Option<Job<'a>> {
         let mut next = lock(&self.next);
         loop {
@@ -67,7 +66,7 @@ impl<'a> Queue<'a> {
                         return Some(Job::Blocks(subject, zfile, first, last));
                     }
                 }
-                // With a digest all of it is read for that.
+                // The digest, if one is given, already reads the whole file.
                 Some(Content::Raw(payload)) if subject.digest.is_none() => {
                     let start = next.at;
                     let len = SPAN.min(payload.len().saturating_sub(start));
@@ -85,7 +84,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Does work until there is none left.
+    /// Takes and does pieces of work until none is left.
     pub(super) fn work(&self, bar: &ProgressBar) {
         let (mut codec, mut memory) = (Codec::default(), Vec::new());
         while let Some(job) = self.take() {
@@ -107,7 +106,8 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// The blocks from the one of this number on that are taken at once; [`None`] if there are none.
+/// The first and last block of the piece that starts with the block `first`; [`None`] after the
+/// last block.
 fn span_from(zfile: &Zfile, first: u64) -> Option<(BlockIndex, BlockIndex)> {
     let layout = zfile.layout();
     let first = u32::try_from(first).ok()?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `verify` finds, and how it is shown.
+//! The result of `verify`, and its text.
 //!
-//! The structures here are the JSON, by the rules that [`verify`](super) names. No file is read
-//! here, and what is right or wrong with one is found elsewhere.
+//! The structures here are the JSON, by the rules in the documentation of [`verify`](super). This
+//! file reads no layer and makes no check.
 
 use crate::error::{Error, Result};
 use crate::output::plain;
@@ -11,23 +11,23 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// What is found.
+/// The result.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether all is right.
+    /// Whether nothing is wrong.
     pub ok: bool,
     /// Each file, in the order given.
     pub files: Vec<FileReport>,
-    /// The image that they make; null if each file is on its own.
+    /// The image that they form; null if each file was verified by itself.
     pub image: Option<ImageReport>,
 }
 
-/// What is found in a file.
+/// The result for a file.
 #[derive(Debug, Default, Serialize)]
 pub struct FileReport {
-    /// The file as it is given.
+    /// The path as given.
     pub file: String,
-    /// Whether all is right with it.
+    /// Whether nothing is wrong with it.
     pub ok: bool,
     /// Whether it is a `layer` or a `zfile` of other content; null if neither, or it does not open.
     pub kind: Option<&'static str>,
@@ -35,16 +35,17 @@ pub struct FileReport {
     pub file_bytes: Option<u64>,
     /// The number of its blocks; null if it is not compressed, or does not open.
     pub blocks: Option<u32>,
-    /// Whether each block has a CRC, without which damage may not be found; null if it has no
+    /// Whether each block has a CRC, without which damage may be undetected; null if it has no
     /// blocks.
     pub block_checksums: Option<bool>,
     /// The length of its content, decompressed; null if it does not open.
     pub content_bytes: Option<u64>,
-    /// The digest of the whole file, with the name of the algorithm; null if none is asked for.
+    /// The digest of the whole file, with the name of the algorithm; null if none was given to
+    /// compare it with.
     pub digest: Option<String>,
-    /// The first faults: those of the file as such, then those of blocks in their order.
+    /// The first faults: those of the whole file, then those of blocks in order.
     pub faults: Vec<Fault>,
-    /// How many faults there are beside those.
+    /// The number of further faults.
     pub more_faults: u64,
 }
 
@@ -53,46 +54,46 @@ pub struct FileReport {
 pub struct Fault {
     /// What is wrong, in words.
     pub what: String,
-    /// The number of the block; null if it is not about one.
+    /// The number of the bad block; null if no single block is bad.
     pub block: Option<u32>,
-    /// Where in the file it is; null if it is not about a place.
+    /// Where the bad bytes start in the file; null if the fault has no place.
     pub offset: Option<u64>,
-    /// How many bytes of the file it is about; null if it is not about a place.
+    /// The number of bad bytes in the file; null if the fault has no place.
     pub bytes: Option<u64>,
-    /// The sectors of the image that cannot be read right: if the files are one image, those that
-    /// no layer above hides. Null if it is not about the data of a layer, or if its index is not
-    /// known.
+    /// The sectors of the image that cannot be read correctly. If the files are one image, those
+    /// that a layer above hides are left out. Null if the fault has no place in the data of a
+    /// layer, or if the index of the layer cannot be read.
     pub image_sectors: Option<Vec<SectorRange>>,
-    /// How many ranges there are beside those.
+    /// The number of further ranges.
     pub more_ranges: usize,
 }
 
-/// Sectors of 512 bytes in a row.
+/// Consecutive sectors of 512 bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SectorRange {
-    /// The first.
+    /// The first sector.
     pub start: u64,
-    /// How many.
+    /// The number of sectors.
     pub count: u64,
 }
 
-/// What is found about the image as a whole.
+/// The result for the image.
 #[derive(Debug, Serialize)]
 pub struct ImageReport {
-    /// Whether its layers make an image. They may have faults of their own.
+    /// Whether its layers form an image. They may have faults of their own.
     pub ok: bool,
     /// The number of layers.
     pub layers: usize,
     /// The size of the device; null if not all layers open.
     pub virtual_size: Option<u64>,
-    /// The number of extents when all layers are merged; null if they cannot be.
+    /// The number of extents of the merged layers; null if they do not merge.
     pub extents: Option<u64>,
-    /// What is wrong with it; null if nothing is, or if that is not known.
+    /// What is wrong with it; null if nothing is, or if not all layers open.
     pub fault: Option<String>,
 }
 
 impl Report {
-    /// Writes it as text.
+    /// Writes the result as text.
     pub(super) fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         for file in &self.files {
             file.show(self.image.is_some(), out)?;
@@ -103,7 +104,7 @@ impl Report {
         Ok(())
     }
 
-    /// All of it in a line, if anything is wrong: the error that `verify` ends with.
+    /// The error that `verify` ends with, in one line, if anything is wrong.
     pub(super) fn summary(&self) -> Result<()> {
         if self.ok {
             return Ok(());
@@ -169,7 +170,7 @@ impl FileReport {
 }
 
 impl Fault {
-    /// A fault of a file as such.
+    /// A fault of the whole file.
     pub(super) fn new(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -177,7 +178,7 @@ impl Fault {
         }
     }
 
-    /// What of the image is hit, in words.
+    /// The sectors of the image that are hit, as text.
     fn sectors(&self, whole: bool) -> String {
         let Some(ranges) = &self.image_sectors else {
             return String::new();
@@ -205,7 +206,7 @@ impl Fault {
 }
 
 impl ImageReport {
-    /// An image of which nothing is known yet.
+    /// The result before any check.
     pub(super) const fn new(layers: usize) -> Self {
         Self {
             ok: false,

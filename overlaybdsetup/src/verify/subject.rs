@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A file that is checked: what opens of it, the checks of its bytes, and what they find.
+//! A file under verification: its open parts, the checks of its bytes, and the faults found.
 //!
-//! It does not choose what is checked next, nor on which thread: that is for the queue. No
-//! fault ends it, and it writes nothing.
+//! It does not choose the next piece or the thread: the queue does. No fault stops it, and it
+//! writes nothing.
 
-use super::digest::Algorithm;
 use super::hits::Hits;
 use super::report::{Fault, FileReport};
-use super::SPAN;
 use crate::content::Content;
+use crate::digest::Algorithm;
 use crate::error::{Error, Result};
-use crate::image::hex;
 use crate::inspect::{neither, Inspection, Verdict};
 use crate::layer::LayerFile;
 use crate::parallel::lock;
@@ -24,21 +22,24 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard};
 
-/// How much is read at once where a longer read failed, to find out where.
+/// The length of a piece of a file that one thread reads, in bytes.
+pub(super) const SPAN: u64 = 1 << 20;
+
+/// The length of the reads that locate the fault after a longer read failed.
 const SMALL: usize = 4096;
 
-/// The most faults of a file that are told.
+/// The most faults in the report on a file.
 pub(super) const MAX_FAULTS: usize = 20;
 
-/// Where a fault comes among the others: those of the file as such first.
+/// The order of faults: those of the whole file first, then by their place in the content.
 type Order = (bool, u64);
 
-/// What is found wrong with a file so far.
+/// The result of the checks so far.
 #[derive(Default)]
 struct Found {
-    /// The first faults by their order, each with its place in the content, empty if it has none.
+    /// The first faults in order, each with its place in the content, empty if it has none.
     faults: Vec<(Order, Range<u64>, Fault)>,
-    /// How many more there are.
+    /// The number of further faults.
     more: u64,
     digest: Option<String>,
 }
@@ -58,17 +59,17 @@ impl Found {
     }
 }
 
-/// A file that is checked.
+/// A file under verification.
 pub(super) struct Subject<'a> {
     file: &'a LayerFile,
     pub(super) payload: Option<Payload>,
     pub(super) content: Option<Content>,
     pub(super) layer: Option<(lsmt::Layer, Vec<Segment>)>,
-    /// Why it is no layer, if the content opens.
+    /// Why the content is no layer, if the file opens.
     no_layer: Option<Error>,
-    /// Whether it is a ZFile of other content.
+    /// Whether it is a ZFile whose content is no layer.
     other: bool,
-    /// How its digest is computed, if one is asked for that can be.
+    /// The algorithm of the given digest, if there is one that can be checked.
     pub(super) digest: Option<Algorithm>,
     found: Mutex<Found>,
 }
@@ -112,7 +113,7 @@ impl<'a> Subject<'a> {
                 self.no_layer = Some(Error::refused(format!("it is no layer: {why}")));
                 self.other = true;
             }
-            // There is nothing to be read of it.
+            // The file has no content to check.
             Verdict::Other(why) => return Err(neither(&why)),
         }
         self.content = Some(content);
@@ -123,7 +124,7 @@ impl<'a> Subject<'a> {
         lock(&self.found)
     }
 
-    /// How many bytes are read of it.
+    /// The number of bytes that the checks read.
     pub(super) fn work(&self) -> u64 {
         let hashed = match (&self.payload, self.digest) {
             (Some(payload), Some(_)) => payload.file_len(),
@@ -171,7 +172,7 @@ impl<'a> Subject<'a> {
         if payload.read(start, memory).is_ok() {
             return;
         }
-        // Where it is.
+        // Smaller reads locate the fault.
         for (number, piece) in (0..).zip(memory.chunks_mut(SMALL)) {
             let at = start + number * SMALL as u64;
             let len = piece.len() as u64;
@@ -205,7 +206,7 @@ impl<'a> Subject<'a> {
                 Ok(()) => hash.update(piece),
                 Err(error) => {
                     failure.get_or_insert(error);
-                    // Of a layer that is not compressed this is all the reading there is.
+                    // The bytes of a layer that is not compressed are read only here.
                     let Some(Content::Raw(payload)) = &self.content else {
                         break;
                     };
@@ -226,17 +227,17 @@ impl<'a> Subject<'a> {
             found.add_plain(error.to_string());
             return;
         }
-        let digest = format!("{}:{}", algorithm.name(), hex(&hash.finalize()));
+        let digest = algorithm.finish(hash);
         if digest != wanted {
             found.add_plain(format!("its digest is {digest}, should be {wanted}"));
         }
         found.digest = Some(digest);
     }
 
-    /// All that is found, once all is checked.
+    /// The report on the file, after all checks.
     pub(super) fn report(&self, whole: bool) -> FileReport {
         let mut found = self.found();
-        // What keeps it from being opened as a layer may be a block that is told already.
+        // A bad block that keeps the layer from opening may be among the faults already.
         if let Some(error) = &self.no_layer {
             let text = error.to_string();
             let told = found.faults.iter().any(|(_, _, fault)| fault.what == text);
@@ -276,14 +277,14 @@ impl<'a> Subject<'a> {
         report
     }
 
-    /// What counts the sectors of the image that its faults hit, once they are all reported.
+    /// The hits of its faults, without any segment yet. Called after all checks.
     pub(super) fn hits(&self) -> Hits {
         let found = self.found();
         Hits::new(found.faults.iter().map(|(_, place, _)| place.clone()))
     }
 }
 
-/// How many bytes the blocks of a ZFile are stored in.
+/// The length of the stored blocks of a ZFile, in bytes.
 fn stored_bytes(zfile: &Zfile) -> u64 {
     let last = zfile.layout().block_count().saturating_sub(1);
     zfile
@@ -292,7 +293,7 @@ fn stored_bytes(zfile: &Zfile) -> u64 {
         .map_or(0, |(_, len)| len.get())
 }
 
-/// Memory of this length, of any content.
+/// The first `len` bytes of `memory`, which grows if needed. Their content is undefined.
 pub(super) fn room(memory: &mut Vec<u8>, len: u64) -> &mut [u8] {
     let len = usize::try_from(len).unwrap_or_default();
     memory.resize(memory.len().max(len), 0);

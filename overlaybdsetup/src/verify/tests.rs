@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The whole of `verify`: files with known faults, and the images of the corpus with the verdicts
-//! of their manifest.
+//! `verify` from end to end: files with known faults, and the images of the corpus with the
+//! verdicts of their manifest.
 
 use super::hits::MAX_RANGES;
 use super::queue::Queue;
 use super::run;
 use super::subject::{Subject, MAX_FAULTS};
+use crate::digest::Algorithm;
 use crate::error::{Result, Status};
 use crate::fixture::{noise, Files};
-use crate::image::hex;
 use crate::layer::LayerFile;
 use indicatif::ProgressBar;
 use overlaybd_format::units::BlockIndex;
-use overlaybd_image::{fix_digest, Corpus, LayerWriter, ReadAt, Wrapper, ZfileWriter};
-use overlaybd_image::{Verdict as Wanted, ZfileReader};
+use overlaybd_image::{
+    fix_digest, Corpus, LayerWriter, ReadAt, Verdict as Wanted, Wrapper, ZfileReader, ZfileWriter,
+};
 use serde_json::Value;
-use sha2::{Digest, Sha256, Sha512};
+
 use std::fs::OpenOptions;
 
 /// Sectors 0 to 2047 and 4000 to 4799 of noise: 320 blocks and the areas around them.
@@ -149,7 +150,8 @@ fn what_a_layer_above_hides_is_not_hit() {
         let at = place(&zfile, block);
         zfile[at + 100] ^= 1;
     }
-    // Of block 3, sectors 16 to 23, it leaves the second, and of 200, 1592 to 1599, none.
+    // The upper layer hides block 3, sectors 16 to 23, except its second sector, and all of block
+    // 200, sectors 1592 to 1599.
     let upper = LayerWriter::new(0)
         .data(16, &[1; 512])
         .zeros(18, 14)
@@ -188,7 +190,7 @@ fn what_a_layer_above_hides_is_not_hit() {
         ),
         "{text}"
     );
-    // What is behind the end of the image is in none.
+    // Sectors beyond the end of the image are not hit.
     let (report, _) = check(&[below, files.layer("small", &small)], true);
     let faults = report["files"][0]["faults"].as_array().unwrap();
     assert_eq!(faults[0]["image_sectors"][0]["count"], 7);
@@ -198,8 +200,8 @@ fn what_a_layer_above_hides_is_not_hit() {
 #[test]
 fn a_block_of_many_extents() {
     let files = Files::new();
-    // The second block has each second sector of the image from 2000 on, the first two in a
-    // row. In front of it and behind it is other data.
+    // The second block has every other sector of the image from 2000 on, and sector 2001. There is
+    // other data before and after it.
     let mut layer = LayerWriter::new(4 << 20)
         .data(1000, &[7; 61440])
         .data(2000, &[8; 512])
@@ -251,8 +253,8 @@ fn digests() {
     let zfile = ZfileWriter::new().write(&layer());
     let contents = [layer(), Wrapper::Pax.wrap(&zfile), zfile, Vec::new()];
     for (number, bytes) in contents.iter().enumerate() {
-        let sha256 = format!("sha256:{}", hex(&Sha256::digest(bytes)));
-        let sha512 = format!("sha512:{}", hex(&Sha512::digest(bytes)));
+        let sha256 = Algorithm::Sha256.digest(bytes);
+        let sha512 = Algorithm::Sha512.digest(bytes);
         let mut file = files.layer(&number.to_string(), bytes);
         let empty = bytes.is_empty();
         for digest in [sha256, sha512] {
@@ -271,7 +273,7 @@ fn digests() {
         }
     }
     let mut file = files.layer("ok", &layer());
-    file.digest = Some(format!("sha256:{}", hex(&Sha256::digest(layer()))));
+    file.digest = Some(Algorithm::Sha256.digest(&layer()));
     assert!(text(&[file], false)
         .0
         .ends_with(" bytes, digest as given\n"));
@@ -308,7 +310,7 @@ fn what_does_not_open_is_one_fault() {
     let zfile = ZfileWriter::new().write(&layer());
     let tar = Wrapper::Ustar.wrap(&zfile);
     let mut digest = files.layer("digest", &zfile[..zfile.len() - 1]);
-    digest.digest = Some(format!("sha256:{}", hex(&Sha256::digest(&zfile))));
+    digest.digest = Some(Algorithm::Sha256.digest(&zfile));
     let all = [
         LayerFile::new(files.path("none")),
         files.layer("cut", &zfile[..zfile.len() - 1]),
@@ -336,7 +338,7 @@ fn what_does_not_open_is_one_fault() {
     }
     assert!(faults(&report, 2)[0].contains("is cut"));
     assert_eq!(report["files"][5]["ok"], true);
-    // That it is damaged is said of a file that does not open, too.
+    // A wrong digest is also reported for a file that does not open.
     assert!(faults(&report, 6)[1].starts_with("its digest is sha256:"));
 }
 
@@ -371,7 +373,7 @@ fn files_that_make_no_image() {
     assert_eq!(report["image"]["fault"], Value::Null);
     let (text, _) = text(&[other], true);
     assert!(text.ends_with("\nimage: not all of its layers open\n"));
-    // Without an image nobody asks for layers.
+    // Without `whole`, no files at all are an error too.
     assert_eq!(check(&[], false).1.unwrap_err().status(), Status::Refused);
 }
 
@@ -393,7 +395,7 @@ fn a_block_that_keeps_a_layer_from_opening_is_told_once() {
     }
 }
 
-/// A file that lost its end since it was opened reads as one on a bad disk does.
+/// A file that was truncated after it was opened fails to read, like one on a bad disk.
 #[test]
 fn what_cannot_be_read_is_told_by_its_place() {
     let files = Files::new();
@@ -447,7 +449,7 @@ fn agrees(corpus: &Corpus) {
         let block = &report["files"][0]["faults"][0]["block"];
         let of_a_block = row.verdict == Wanted::BlockError;
         assert_eq!(!block.is_null(), of_a_block, "{label}");
-        // What dump says of it, which reads no data, is the same but for damaged data.
+        // `dump`, which reads no data, agrees except for damaged data.
         let mut out = Vec::new();
         let dump = crate::dump::run(&[file.path], true, true, &mut out);
         match (row.verdict, dump) {
@@ -465,7 +467,7 @@ fn agrees(corpus: &Corpus) {
         }
         result.unwrap();
         let file = &report["files"][0];
-        // One of them is a layer, the one that is made once for all images.
+        // One of them is a layer: the empty file system below all images.
         let layer = row.file.starts_with("legacy/");
         let kind = if layer { "layer" } else { "zfile" };
         assert_eq!(file["kind"], kind, "{}", row.file);
@@ -502,7 +504,7 @@ fn the_committed_images_have_the_verdicts_of_their_manifest() {
     agrees(&Corpus::committed());
 }
 
-/// The larger set, where it is there.
+/// The larger corpus, if it is installed.
 #[test]
 fn the_reference_images_have_the_verdicts_of_their_manifest() {
     agrees(&Corpus::find());
@@ -512,7 +514,7 @@ fn the_reference_images_have_the_verdicts_of_their_manifest() {
 fn an_index_of_a_zfile_that_lies_is_found_by_its_blocks() {
     let files = Files::new();
     let mut zfile = ZfileWriter::new().write(&layer());
-    // Two lengths of which each is possible, in the wrong order.
+    // Swaps two lengths, so that the index is wrong but consistent.
     let end = zfile.len() - 512;
     let index = end - 4 * (layer().len() / 4096);
     zfile[index..index + 8].rotate_left(4);
