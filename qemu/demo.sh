@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The demonstration, in the guest: an image of four layers, made by the reference tools, becomes one
-# block device, and every command that makes it so is shown as it is typed: first by hand, then by
-# overlaybdsetup. The numbers in the tables come from the manifest beside the images; nothing else is
-# known beforehand. It ends with status 0 only when the device's content is the one the reference
-# reader returns, both times.
+# The demonstration, in the guest. It opens an image of four layers, written by the reference tools,
+# as one block device, and prints every command that it runs: first losetup and dmsetup, then
+# overlaybdsetup. The numbers in the tables come from the manifest in the folder of the images. The
+# exit status is 0 only when the content of the device is that which the reference reader returns,
+# both times.
 
 set -eu
 
 layers='lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt'
-# The reference reader was given the second layer without its tar, which changes nothing it returns.
+# The reference reader read the second layer without its tar, which does not change the content.
 stack=$(echo "$layers" | sed 's/_tar\.tar/.zlsmt/g' | tr ' ' ',')
 
 cd /overlaybd/images
@@ -37,7 +37,7 @@ finish() {
 }
 trap finish EXIT
 
-# The kernel of `make in-tree` has the targets without a module.
+# The kernel of `make in-tree` has the targets built in.
 if dmsetup targets | grep -q '^lsmt_target ' && ! grep -q '^dm_overlaybd ' /proc/modules; then
 	builtin=', which has it built in'
 	title "The two targets: this kernel has them built in, and there is no module to load"
@@ -50,7 +50,7 @@ run "dmsetup targets | grep -E 'zfile_target|lsmt_target'"
 
 title "Each layer is compressed: a loop device for the file, a zfile_target to decompress it"
 echo "(a loop device ends at the file's last whole sector, so a file of another length is padded;"
-echo " a layer that lies in a tar starts behind the tar's headers)"
+echo " a layer in a tar starts after the tar's headers)"
 n=0
 pairs=
 for layer in $layers; do
@@ -66,8 +66,10 @@ for layer in $layers; do
 	else
 		run "losetup -r -o $offset -f $layer"
 	fi
-	loop=$(losetup -n -l -O NAME,BACK-FILE | awk -v f="$(realpath "$layer")" '$2 == f { print $1 }')
-	run "dmsetup create layer$n -r --table '0 $(((content + 511) / 512)) zfile_target $loop $bytes'"
+	loop=$(losetup -n -l -O NAME,BACK-FILE |
+		awk -v f="$(realpath "$layer")" '$2 == f { print $1 }')
+	sectors=$(((content + 511) / 512))
+	run "dmsetup create layer$n -r --table '0 $sectors zfile_target $loop $bytes'"
 	pairs="$pairs /dev/mapper/layer$n $content"
 	n=$((n + 1))
 done
@@ -90,9 +92,9 @@ run 'umount /mnt'
 
 title "Every byte of the device against what the reference reader returned"
 run 'sha256sum /dev/mapper/image'
-got=$(sha256sum /dev/mapper/image | cut -d' ' -f1)
+found=$(sha256sum /dev/mapper/image | cut -d' ' -f1)
 echo "$want  (the reference reader's)"
-if [ "$got" != "$want" ]; then
+if [ "$found" != "$want" ]; then
 	echo "The content DIFFERS."
 	exit 1
 fi
@@ -106,7 +108,7 @@ while [ $i -gt 0 ]; do
 done
 run 'losetup -D'
 
-title "The same in one command: overlaybdsetup finds out what each file is and makes all of that"
+title "The same in one command: overlaybdsetup detects the type of each file and does all of that"
 options=
 for layer in $layers; do
 	options="$options --layer $layer"
@@ -126,7 +128,7 @@ run 'dmsetup ls'
 
 title "What this proved"
 cat <<TEXT
-On Linux $(uname -r)$builtin, dm-overlaybd decompressed $n ZFile layers written by the reference tools
-(one of them inside a tar), merged them into a device of $size bytes, and an ext4 mounted
-from it gave $files files to read. All $size bytes are those the reference reader returns.
+On Linux $(uname -r)$builtin, dm-overlaybd decompressed $n ZFile layers written by the
+reference tools (one of them in a tar) and merged them into a device of $size bytes. An ext4
+mounted from it had $files files to read. All $size bytes are those the reference reader returns.
 TEXT
