@@ -1,57 +1,63 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# Debian packages without the machine's package management: sourced, after toolchain.sh, by the scripts
-# that fetch some. apt reads lists of its own and believes that nothing is installed; what it fetches is
-# checked against the archive's signatures and unpacked into a folder. Nothing is installed, removed or
-# upgraded, no lock of the machine's apt is taken, and no root is needed.
+# Debian packages without the host's package management: sourced, after toolchain.sh, by the scripts
+# that fetch packages. apt uses private lists and an empty status file. It checks the packages
+# against the archive's signatures and they are unpacked into a folder. Nothing is installed,
+# removed or upgraded, no lock of the host's apt is taken, and no root is needed.
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Of which architecture the packages are that are looked for and fetched, in Debian's words.
+# The architecture of the packages to fetch, in Debian's terms.
 architecture=amd64
 
-# Says what is needed instead on a machine that is not Debian's, and ends.
+# need_debian: ends on a host that is not Debian, and prints what to do.
 need_debian() {
 	local ID='' VERSION_CODENAME='' PRETTY_NAME=''
 	# shellcheck disable=SC1091
 	[ ! -r /etc/os-release ] || . /etc/os-release
 	codename=$VERSION_CODENAME
-	if [ "$ID" != debian ] || ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-		die "this is ${PRETTY_NAME:-no Debian}: the tools come as packages of Debian 12 or 13, so run this in a" \
-			"container or chroot of one (for the host tests alone: cargo test --workspace)"
+	if [ "$ID" != debian ] || ! command -v apt-get >/dev/null ||
+		! command -v dpkg-deb >/dev/null; then
+		die "this is ${PRETTY_NAME:-no Debian}:" \
+			"the tools come as packages of Debian 12 or 13," \
+			"so run this in a container or chroot of one" \
+			"(for the host tests alone: cargo test --workspace)"
 	fi
 	[ "$(dpkg --print-architecture)" = amd64 ] ||
 		die "only amd64 machines are supported, this is $(dpkg --print-architecture)"
 	[ -r "$keyring" ] || die "$keyring is missing: install the package debian-archive-keyring"
 }
 
-# Ends when the cache is a place where nothing can be put.
+# need_cache: ends when the cache cannot be written.
 need_cache() {
 	mkdir -p "$OVERLAYBD_CACHE" 2>/dev/null || :
 	[ -w "$OVERLAYBD_CACHE" ] ||
 		die "$OVERLAYBD_CACHE cannot be written (XDG_CACHE_HOME names another place)"
 }
 
-# need_space MIB WHAT: ends when the cache's file system has less room than that.
+# need_space MIB WHAT: ends when the cache's file system has less free space.
 need_space() {
 	local free
 	need_cache
 	free=$(($(df -Pk "$OVERLAYBD_CACHE" | awk 'NR == 2 { print $4 }') / 1024))
 	[ "$free" -ge "$1" ] ||
-		die "$2 needs $1 MiB in $OVERLAYBD_CACHE, $free MiB are free there (XDG_CACHE_HOME names another place)"
+		die "$2 needs $1 MiB in $OVERLAYBD_CACHE, $free MiB are free there" \
+			"(XDG_CACHE_HOME names another place)"
 }
 
-# "URI SUITE" of every list that the machine's apt would read, Debian's mirrors first. apt itself reads
-# its source lists, in whatever format they are. Other vendors' archives may be among them.
+# machine_suites: prints "URI SUITE" of every list that the host's apt reads, Debian's mirrors
+# first. apt itself reads its source lists, in any format. Archives of other vendors may be among
+# them.
 machine_suites() {
 	mkdir -p "$apt/none/partial"
 	apt-get -o Dir::State::lists="$apt/none" update --print-uris 2>/dev/null |
 		sed -n "s|^'\([^']*\)/dists/\([^']*\)/InRelease'.*|\1 \2|p" |
-		awk '{ print ($1 ~ /\/debian(-security)?\/*$/ ? 1 : 2), $1, $2 }' | sort -s -n -k 1,1 | cut -d' ' -f2-
+		awk '{ print ($1 ~ /\/debian(-security)?\/*$/ ? 1 : 2), $1, $2 }' |
+		sort -s -n -k 1,1 | cut -d' ' -f2-
 }
 
-# The machine's mirrors that may carry any suite of Debian's, most likely first.
+# mirrors: prints the host's mirrors that may have any suite of Debian, the most likely first.
 mirrors() {
 	machine_suites | awk '
 		$2 ~ /security/ || $1 ~ /security/ { next }
@@ -61,26 +67,27 @@ mirrors() {
 	' | sort -n | cut -d' ' -f2
 }
 
-# apt-get and apt-cache on the private lists. The machine's settings of how to fetch (proxies,
-# certificates) hold; its hooks, pins and choices of packages do not.
+# private_apt TOOL ARGUMENT...: apt-get or apt-cache on the private lists, with the host's settings
+# for downloads (proxies, certificates), without its hooks, pins and choices of packages.
 private_apt() {
 	local tool=$1
 	shift
 	LC_ALL=C "$tool" -c "$apt/apt.conf" "$@"
 }
 
-# What apt said last when read_lists failed, as one line.
+# apt_error: prints the first error of apt in read_lists, as one line.
 apt_error() {
 	sed -n 's/^[EW]: //p' "$apt/errors" 2>/dev/null | head -n 1
 }
 
-# read_lists "URI SUITE"...: reads the package lists of these into the folder $apt.
+# read_lists "URI SUITE"...: fetches these package lists into the folder $apt.
 read_lists() {
 	local source
 	mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/etc"
 	: >"$apt/status"
 	for source; do
-		printf 'deb [arch=%s lang=none target=Packages signed-by=%s] %s main\n' "$architecture" "$keyring" "$source"
+		printf 'deb [arch=%s lang=none target=Packages signed-by=%s] %s main\n' \
+			"$architecture" "$keyring" "$source"
 	done >"$apt/sources.list"
 	cat >"$apt/apt.conf" <<-CONF
 	#clear APT::Default-Release;
@@ -112,31 +119,34 @@ read_lists() {
 	private_apt apt-get -qq -o APT::Update::Error-Mode=any update 2>"$apt/errors"
 }
 
-# read_release RELEASE [SUITE...]: reads the lists of a release: its suite from the first mirror that has
-# it, with the updates and security fixes of the places where the machine's apt finds those of its own
-# release; and more suites of the same mirror.
+# read_release RELEASE [SUITE...]: fetches the lists of a release: its suite and the given ones from
+# the first mirror that has it, and its updates and security fixes from the archives that the host's
+# apt uses for those of its own release.
 read_release() {
 	local release=$1 mirror more others suite
 	shift
 	for mirror in $(mirrors); do
 		mapfile -t more < <(machine_suites |
-			grep -E " $codename-(updates|security)\$" | awk '!seen[$2]++' | sed "s/ $codename-/ $release-/")
+			grep -E " $codename-(updates|security)\$" | awk '!seen[$2]++' |
+			sed "s/ $codename-/ $release-/")
 		others=()
 		for suite; do
 			others+=("$mirror $suite")
 		done
-		# Other vendors' archives may have a suite of that name: the release alone is enough.
+		# Archives of other vendors may have a suite of that name. The release alone is
+		# enough.
 		if read_lists "$mirror $release" "${others[@]}" "${more[@]}" ||
 			read_lists "$mirror $release" "${others[@]}"; then
 			return
 		fi
 	done
-	die "the package lists of $release cannot be read: is the network up, and does apt's source list name a" \
-		"Debian mirror that has it? $(apt_error)"
+	die "the package lists of $release cannot be read: is the network up," \
+		"and does apt's source list name a Debian mirror that has it? $(apt_error)"
 }
 
-# The same for one that only looks: the lists stay in the cache and are read again after an hour, or later
-# when the network is down. Options of private_apt are left in `fast`.
+# keep_release: the same for the host's release, for a script that only reads the lists. They stay
+# in the cache and are fetched again after an hour, or later when the network is down. Sets `fast`
+# to options for private_apt.
 keep_release() {
 	apt=$OVERLAYBD_CACHE/lists
 	fast=(-o "Dir::Cache::pkgcache=pkgcache.bin" -o "Dir::Cache::srcpkgcache=srcpkgcache.bin")
@@ -153,8 +163,8 @@ keep_release() {
 	exec 8>&-
 }
 
-# unpack_closure ROOT PACKAGE...: downloads the packages with all they depend on, as if nothing were
-# installed, and unpacks them below ROOT.
+# unpack_closure ROOT PACKAGE...: downloads the packages with all their dependencies, as on a host
+# without packages, and unpacks them below ROOT.
 unpack_closure() {
 	local root=$1 deb log=$apt/download.log total
 	shift
@@ -162,22 +172,26 @@ unpack_closure() {
 		die "the archive lacks some of: $* ($(apt_error))"
 	}
 	private_apt apt-get -y --download-only install "$@" 2>&1 |
-		"$here/progress" --log "$log" --count '^Get:[0-9]' --noun packages --total "$total" "downloading" || {
+		"$here/progress" --log "$log" --count '^Get:[0-9]' --noun packages \
+			--total "$total" "downloading" || {
 		tail -n 5 "$log" >&2
 		die "the packages could not be downloaded, see above"
 	}
-	# One tree, whatever single packages still say of /bin and /lib.
+	# One merged tree, even if single packages still have /bin and /lib.
 	mkdir -p "$root"/usr/{bin,sbin,lib,lib64}
 	ln -s usr/bin usr/sbin usr/lib usr/lib64 "$root"
 	for deb in "$apt"/archives/*.deb; do
 		echo "$deb"
-		# Device nodes and owners are for installed systems.
-		dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink --no-same-owner -C "$root" \
-			--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' || exit
+		# Device nodes and owners are only for installed systems.
+		dpkg-deb --fsys-tarfile "$deb" |
+			tar -x --keep-directory-symlink --no-same-owner -C "$root" \
+				--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
+				--exclude='./usr/share/locale/*' || exit
 		rm -f "$deb"
 	done | "$here/progress" --noun packages --total "$total" "unpacking"
-	# Links that name a place in a system name the same one here.
-	find "$root" -lname '/*' -printf '%p\0%l\0' | while IFS= read -r -d '' link && read -r -d '' target; do
-		ln -sfn "$root$target" "$link"
-	done
+	# Absolute links must lead to the same path in this tree.
+	find "$root" -lname '/*' -printf '%p\0%l\0' |
+		while IFS= read -r -d '' link && read -r -d '' target; do
+			ln -sfn "$root$target" "$link"
+		done
 }

@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154,SC2016
 #
-# A kernel's source with this folder in it: sourced, after source.sh, by the scripts that build from one.
-# The tree stands beside the source it is made of and consists of hard links to that one's files. A file
-# that differs is replaced, never written to: the source stays as it was unpacked.
+# A kernel's source with this folder in it: sourced, after source.sh, by the scripts that build from
+# one. The tree is in the same folder as its source and consists of hard links to the files of the
+# source. A file that differs is replaced, never written to, so the source does not change.
 
-# Where the page of the targets is, here and there.
+# The folder of the targets' page, in this repository and in the kernel.
 in_tree_docs=Documentation/admin-guide/device-mapper
 
-# in_tree_dir SOURCE: where the tree made of a source is.
+# in_tree_dir SOURCE: prints the path of the tree of a source.
 in_tree_dir() {
 	printf '%s/in-tree-%s\n' "$sources" "${1##*/}"
 }
 
-# What a kernel takes of this folder: no Cargo files, and nothing that a build has left here.
+# in_tree_files: prints the files of this folder for a kernel, without Cargo's and those that builds
+# generate.
 in_tree_files() {
-	(cd "$here/.." && find Kbuild Kbuild.crates Kconfig src format/src vendor/lz4_flex ! -name '*_generated.rs' \
-		\( -name '*.rs' -o -name '*.[ch]' -o -name 'Kbuild*' -o -name Kconfig -o -name LICENSE \)) | LC_ALL=C sort
+	(cd "$here/.." && find Kbuild Kbuild.crates Kconfig src format/src vendor/lz4_flex \
+		! -name '*_generated.rs' \( -name '*.rs' -o -name '*.[ch]' -o -name 'Kbuild*' \
+		-o -name Kconfig -o -name LICENSE \)) | LC_ALL=C sort
 }
 
-# Another state of these files, or of how they are wired, has another key.
+# in_tree_key: prints a key of these files and of the functions that put them into a tree.
 in_tree_key() {
 	{
 		in_tree_files
@@ -28,8 +30,8 @@ in_tree_key() {
 	} | sha256sum | cut -c1-12
 }
 
-# put FILE: gives it the content on standard input. One that has it keeps its time, so that make sees
-# nothing new there.
+# put FILE: replaces its content by standard input. A file with that content keeps its time, so that
+# make does not rebuild.
 put() {
 	rm -f "$1.new"
 	cat >"$1.new"
@@ -40,24 +42,24 @@ put() {
 	fi
 }
 
-# wire FILE PLACE LINE [G]: adds a line to a file of the kernel, behind the one that matches; with a G behind
-# an empty one.
+# wire FILE PLACE LINE [G]: adds a line to a file of the kernel, after the line that matches PLACE;
+# with G after an empty line.
 wire() {
 	mkdir -p "$tree/${1%/*}"
 	put "$tree/$1" < <(sed "/$2/{${4:+G;}a\\$3"$'\n}' "$source/$1")
 	[ "$(grep -cxF -- "$3" "$tree/$1")" = 1 ] ||
-		die "$1 of ${source##*/} has no line $2 behind which to add '$3'"
+		die "$1 of ${source##*/} has no line $2 after which to add '$3'"
 }
 
-# put_page SOURCE TREE: puts the page of the documentation into a tree, and into the list of pages.
+# put_page SOURCE TREE: puts the page of the documentation into a tree and its index.
 put_page() {
 	local source=$1 tree=$2
 	wire "$in_tree_docs/index.rst" '^    dm-log$' '    dm-overlaybd'
 	put "$tree/$in_tree_docs/dm-overlaybd.rst" <"$here/../$in_tree_docs/dm-overlaybd.rst"
 }
 
-# put_folder SOURCE TREE: puts this folder into a tree, with the page and with the lines that lead to it
-# in the files of SOURCE.
+# put_folder SOURCE TREE: puts this folder and the page into a tree, and adds the lines that lead to
+# it to files of SOURCE.
 put_folder() {
 	local source=$1 tree=$2 dir=$2/drivers/md/overlaybd file
 	while IFS= read -r file; do
@@ -68,22 +70,26 @@ put_folder() {
 			put "$dir/$file" <"$here/../$file"
 		fi
 	done < <(in_tree_files)
-	# What this folder no longer has.
-	LC_ALL=C comm -13 <(in_tree_files) <(cd "$dir" && find . ! -type d -printf '%P\n' | LC_ALL=C sort) |
+	# Remove files that this folder no longer has.
+	LC_ALL=C comm -13 <(in_tree_files) \
+		<(cd "$dir" && find . ! -type d -printf '%P\n' | LC_ALL=C sort) |
 		(cd "$dir" && xargs -r -d '\n' rm -f)
 
-	wire drivers/md/Makefile '^obj-$(CONFIG_DM_VERITY)' $'obj-$(CONFIG_DM_OVERLAYBD)\t+= overlaybd/'
-	wire drivers/md/Kconfig '^source "drivers\/md\/dm-vdo\/Kconfig"' 'source "drivers/md/overlaybd/Kconfig"' G
+	wire drivers/md/Makefile '^obj-$(CONFIG_DM_VERITY)' \
+		$'obj-$(CONFIG_DM_OVERLAYBD)\t+= overlaybd/'
+	wire drivers/md/Kconfig '^source "drivers\/md\/dm-vdo\/Kconfig"' \
+		'source "drivers/md/overlaybd/Kconfig"' G
 	put_page "$source" "$tree"
 }
 
-# Waits until no one else has the tree, or the build of a kernel of it, and holds both until the shell ends.
+# lock_in_tree: waits until no other run uses the tree or builds its kernel. The lock is held until
+# the shell ends.
 lock_in_tree() {
 	exec 7>"$OVERLAYBD_CACHE/in-tree.lock"
 	flock 7
 }
 
-# link_source SOURCE: makes the tree, without this folder. It is locked, here and in what follows.
+# link_source SOURCE: creates the tree, without this folder. The caller holds the lock.
 link_source() {
 	local tree
 	tree=$(in_tree_dir "$1")
@@ -96,7 +102,7 @@ link_source() {
 	mv "$tree.part" "$tree"
 }
 
-# make_in_tree SOURCE: makes the tree, or brings it up to date.
+# make_in_tree SOURCE: creates or updates the tree. The caller holds the lock.
 make_in_tree() {
 	link_source "$1"
 	put_folder "$1" "$(in_tree_dir "$1")"
