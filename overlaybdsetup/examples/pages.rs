@@ -7,8 +7,10 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use overlaybdsetup::cli::Cli;
+use std::env;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
 
 /// Writes the page of a command and those of its subcommands. They are for administrators: section
 /// 8.

@@ -5,7 +5,8 @@
 //! The exit statuses are those of `veritysetup`, so that a script can call either program.
 
 use rustix::io::Errno;
-use std::{fmt, io};
+use std::fmt;
+use std::io;
 
 /// The exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +103,7 @@ impl Error {
     }
 }
 
-/// Whether an error says that there is no such file. A file that may not be looked at is not
-/// absent.
+/// Whether an error means that there is no such file. A file without permission is not absent.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -38,42 +38,42 @@ pub trait Kernel {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     fn find(&mut self, name: &str) -> Result<Option<Found>>;
 
     /// Attaches a loop device.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     fn attach(&mut self, wanted: &Loop) -> Result<(Self::Loop, Number)>;
 
     /// Creates a device without a table.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     fn create(&mut self, device: &Device) -> Result<Number>;
 
     /// Loads the table of a device.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     fn load(&mut self, device: &Device, table: &[TableLine]) -> Result<()>;
 
     /// Resumes a device with the loaded table, and creates its node.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     fn resume(&mut self, device: &Device) -> Result<()>;
 
     /// Removes a device.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     fn remove(&mut self, name: &str) -> Result<()>;
 }
 

@@ -7,9 +7,15 @@
 use clap::error::ErrorKind;
 use clap::Parser;
 use overlaybdsetup::cli::{Cli, Command};
+use overlaybdsetup::close;
+use overlaybdsetup::dump;
 use overlaybdsetup::error::{Error, Result, Status};
 use overlaybdsetup::layer::LayerFile;
-use overlaybdsetup::{close, dump, open, source, status, table, verify};
+use overlaybdsetup::open;
+use overlaybdsetup::source;
+use overlaybdsetup::status;
+use overlaybdsetup::table;
+use overlaybdsetup::verify;
 use std::io::{self, Write};
 use std::process::ExitCode;
 

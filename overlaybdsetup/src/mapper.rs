@@ -80,7 +80,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If it cannot be asked.
+    /// If the request to the kernel fails.
     pub fn has_target(&self, target: &str) -> Result<bool> {
         let targets = self
             .dm
@@ -93,7 +93,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     pub fn names(&self) -> Result<Vec<String>> {
         let devices = self
             .dm
@@ -109,7 +109,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If it cannot be asked.
+    /// If the request to the kernel fails.
     pub fn info(&self, name: &str) -> Result<Option<Info>> {
         self.ask(&DevId::Name(dm_name(name)?), name)
     }
@@ -118,7 +118,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If it cannot be asked.
+    /// If the request to the kernel fails.
     pub fn info_of_uuid(&self, uuid: &str) -> Result<Option<Info>> {
         self.ask(&DevId::Uuid(dm_uuid(uuid)?), uuid)
     }
@@ -135,7 +135,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     pub fn below(&self, name: &str) -> Result<Vec<Number>> {
         let devices = self
             .dm
@@ -151,7 +151,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     pub fn table(&self, name: &str) -> Result<Vec<TableLine>> {
         self.lines(name, DmFlags::DM_STATUS_TABLE)
     }
@@ -160,7 +160,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     pub fn status(&self, name: &str) -> Result<Vec<TableLine>> {
         self.lines(name, DmFlags::DM_NOFLUSH)
     }
@@ -177,7 +177,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     pub fn find(&self, name: &str) -> Result<Option<Found>> {
         Ok(self.info(name)?.map(|info| Found {
             uuid: info.uuid,
@@ -210,7 +210,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// The kernel's, with a hint at the cause.
+    /// The error of the kernel, with a hint at the cause.
     pub fn load(&self, device: &Device, table: &[TableLine]) -> Result<()> {
         let mut options = DmOptions::default();
         if device.read_only {
@@ -245,7 +245,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     pub fn resume(&self, device: &Device) -> Result<()> {
         let id = DevId::Name(dm_name(&device.name)?);
         let options = if device.kind.is_named() {
@@ -273,7 +273,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the kernel.
     pub fn remove_deferred(&self, name: &str) -> Result<()> {
         self.remove_with(name, DmFlags::DM_DEFERRED_REMOVE)
     }
@@ -293,7 +293,7 @@ impl Mapper {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked, or one cannot be removed.
+    /// If a request to the kernel fails.
     pub fn sweep(&self) -> Result<usize> {
         let mut names: Vec<String> = (self.names()?.into_iter())
             .filter(|name| name.starts_with(HIDDEN_PREFIX))

@@ -8,12 +8,13 @@ use crate::executor::{make, Watch};
 use crate::host::Host;
 use crate::image::Image;
 use crate::mapper::Mapper;
+use crate::module;
 use crate::mounts::{check_folder, mount_device, unmount_folder};
 use crate::plan::{check_name, node, plan, Device, ImageShape, Wish};
 use crate::run_folder::{Record, RunFolder};
 use crate::signals::{Guard, Signals};
+use crate::source;
 use crate::store::{Store, Wanted};
-use crate::{module, source};
 use std::path::{Path, PathBuf};
 
 /// Opens an image and returns the path of its device.

@@ -3,9 +3,10 @@
 //! The layer files that a command line names: through a config, through an OCI folder, or directly.
 
 use crate::cli::ImageSource;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::layer::LayerFile;
-use crate::{config, oci};
+use crate::oci;
 
 /// The layer files that a command line names, lowest first.
 ///

@@ -22,7 +22,7 @@ use std::io::Write;
 ///
 /// # Errors
 ///
-/// [`Status::Device`] if there is no such device; what `out` returns.
+/// [`Status::Device`] if there is no such device; an error of `out`.
 pub fn run_status(arguments: &cli::Status, out: &mut dyn Write) -> Result<()> {
     let mapper = Mapper::open()?;
     let reports = match &arguments.name {
@@ -52,7 +52,7 @@ pub fn run_status(arguments: &cli::Status, out: &mut dyn Write) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If the kernel cannot be asked; what `out` returns.
+/// If a request to the kernel fails; an error of `out`.
 pub fn run_list(arguments: &cli::List, out: &mut dyn Write) -> Result<()> {
     let reports = all(&Mapper::open()?)?;
     print(out, |out| {

@@ -75,7 +75,7 @@ impl LoopControl {
     ///
     /// # Errors
     ///
-    /// The kernel's; `EBUSY` if other processes take every free device first.
+    /// The error of the kernel; `EBUSY` if other processes take every free device first.
     pub fn attach(&self, file: impl AsFd, settings: Settings) -> io::Result<LoopDevice> {
         for _ in 0..TRIES {
             // SAFETY: `self.0` is the loop driver's control device, and `GetFree` is what it takes.

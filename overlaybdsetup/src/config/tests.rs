@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The configs of the snapshotter, and what is refused in one.
+//! Configs that the snapshotter writes, and configs that are refused.
 
 use super::*;
 use crate::json::MAX_LEN;

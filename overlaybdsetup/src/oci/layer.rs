@@ -63,7 +63,7 @@ pub(super) fn check(layer: &Descriptor) -> Result<()> {
             )))
         }
         Some(_) => Ok(()),
-        // A layout made by hand has no annotations, so nothing here distinguishes a tar that
+        // A layout created by hand has no annotations, so nothing here distinguishes a tar that
         // contains an OverlayBD layer from one that contains files. `Layer::open` looks at the
         // bytes.
         None if TARS.contains(&media_type) => Ok(()),

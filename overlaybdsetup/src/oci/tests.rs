@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Layouts as convertors write them, and what is refused in one.
+//! Layouts that converters write, and layouts that are refused.
 
 use super::index::{IMAGES, NAMES};
 use super::layer::{ACCELERATION, BLOB_DIGEST, TARS, TURBO, TURBO_VERSIONS, VERSION};
@@ -73,7 +73,7 @@ impl Layout {
         self.blob(media_type, value.to_string().as_bytes())
     }
 
-    /// A layer as the convertors write it.
+    /// A layer as converters write it.
     fn layer(&self, bytes: &[u8]) -> Value {
         let mut layer = self.blob(TAR, bytes);
         layer["annotations"] = json!({

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keys: what tells one shared device from another.
+//! Keys: hashes that identify shared devices.
 
 use crate::digest::hex;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The names and uuids of devices, and what each says of its device.
+//! The names and uuids of devices, and the kinds of devices that uuids contain.
 
 use super::key::Key;
 use crate::error::{Error, Result};

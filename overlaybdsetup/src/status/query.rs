@@ -18,7 +18,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot be asked.
+    /// If the request to the kernel fails.
     pub fn of(mapper: &Mapper, info: &Info) -> Result<Self> {
         let table = mapper.table(&info.name)?;
         let size = table.iter().map(|line| line.1).sum::<u64>() * SECTOR_SIZE;
