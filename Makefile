@@ -80,7 +80,7 @@ help:
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
 	@echo 'make shellcheck    shellcheck over all shell scripts'
 	@echo 'make text-check    columns and words of all text files'
-	@echo 'make unsafe-check  no unsafe outside src/dm and overlaybdsetup/loop, each with its'
+	@echo 'make unsafe-check  no unsafe outside the safe wrappers, each use with its'
 	@echo '                   reason inside'
 	@echo 'make checkpatch    checkpatch.pl over the patches to post, against the answers'
 	@echo 'make docs          the page of the targets, under the Sphinx of the kernel'

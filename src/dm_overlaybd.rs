@@ -2,23 +2,33 @@
 
 //! Device-mapper targets that read OverlayBD images.
 //!
-//! | file | what it is |
+//! | folder | what it is |
 //! |---|---|
 //! | [`zfile`] | `zfile_target`: a ZFile as the block device of its decompressed content |
 //! | [`lsmt`] | `lsmt_target`: a stack of layers as one block device |
-//! | [`image`] | what both have in common: refusing a table, reading an image's structures |
-//! | [`index`] | the memory that indexes take, and how much they may |
-//! | [`dm`] | the wall: safe types over device-mapper and the block layer |
+//! | [`image`] | what both targets share: lower devices, index memory, refusals |
+//! | [`io`] | the read engine: lower read, completion, block cache, buffers |
+//! | [`dm`] | safe types over device-mapper |
+//! | [`block`] | safe types over the block layer |
+//! | [`sys`] | safe types over other services of the kernel |
+//! | [`bindings`] | raw bindings, and C functions for macros and static inlines |
 //!
-//! What the bytes of an image mean is the crate `overlaybd_format`'s affair, which knows nothing
-//! of kernels. This file registers the targets and does nothing else.
+//! A file uses only files of the same folder and of folders below it in this table. What the bytes
+//! of an image mean is in the crate `overlaybd_format`, which knows nothing of kernels. This file
+//! registers the targets and does nothing else.
+
+// A safety comment covers one operation.
+#![deny(clippy::multiple_unsafe_ops_per_block)]
 
 use kernel::prelude::*;
 
+mod bindings;
+mod block;
 mod dm;
 mod image;
-mod index;
+mod io;
 mod lsmt;
+mod sys;
 mod zfile;
 
 module! {
@@ -44,17 +54,17 @@ module! {
     },
 }
 
-/// The module: its registrations, ended in the opposite order should one of them fail.
+/// The module: its registrations, which end in the opposite order if one of them fails.
 struct Overlaybd {
-    _zfile: dm::Registration<zfile::Zfile>,
-    _lsmt: dm::Registration<lsmt::Lsmt>,
+    _zfile: dm::registration::Registration<zfile::Zfile>,
+    _lsmt: dm::registration::Registration<lsmt::Lsmt>,
 }
 
 impl kernel::Module for Overlaybd {
     fn init(module: &'static ThisModule) -> Result<Self> {
         Ok(Self {
-            _zfile: dm::Registration::new(module, zfile::Context::new()?)?,
-            _lsmt: dm::Registration::new(module, ())?,
+            _zfile: dm::registration::Registration::new(module, zfile::Context::new()?)?,
+            _lsmt: dm::registration::Registration::new(module, ())?,
         })
     }
 }

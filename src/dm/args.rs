@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The words of a table line after the target's name, as `ctr` gets them.
+//! The words of a table line after the target's name, as `ctr` receives them.
 //!
-//! Hands out words one by one; what they mean, and how many there must be, is the target's affair.
+//! What the words mean, and how many there must be, is for the target to decide.
 
+use core::marker::PhantomData;
 use kernel::prelude::*;
 
 /// The arguments of a table line, read from left to right.
 ///
 /// # Invariants
 ///
-/// `argv` points to `count` pointers to NUL-terminated strings, all alive and unchanged for `'a`.
+/// `argv` points to `count` pointers to C strings, all live and unchanged for `'a`.
 pub(crate) struct Args<'a> {
     argv: *mut *mut c_char,
     count: usize,
     next: usize,
-    _strings: core::marker::PhantomData<&'a CStr>,
+    _strings: PhantomData<&'a CStr>,
 }
 
 impl<'a> Args<'a> {
-    /// Wraps what device-mapper hands a constructor.
+    /// Wraps what device-mapper passes to a constructor.
     ///
     /// # Safety
     ///
-    /// `argv` must point to `argc` pointers to NUL-terminated strings that live unchanged for
-    /// `'a`.
+    /// `argv` must point to `argc` pointers to C strings that live unchanged for `'a`.
     pub(super) unsafe fn new(argc: c_uint, argv: *mut *mut c_char) -> Self {
-        // INVARIANT: The caller's promise is the invariant.
+        // INVARIANT: By the safety requirements of this function.
         Self {
             argv,
             count: usize::try_from(argc).unwrap_or(0),
             next: 0,
-            _strings: core::marker::PhantomData,
+            _strings: PhantomData,
         }
     }
 
@@ -45,14 +45,17 @@ impl<'a> Args<'a> {
         if self.next >= self.count {
             return None;
         }
-        // SAFETY: `next < count`, so by the type invariant this element of `argv` exists and
-        // points to a string that lives for `'a`.
-        let word = unsafe { CStr::from_char_ptr(*self.argv.add(self.next)) };
+        // SAFETY: `next` is less than `count`, so `argv` has this element by the type invariants.
+        let word = unsafe { self.argv.add(self.next) };
+        // SAFETY: As above.
+        let word = unsafe { word.read() };
         self.next += 1;
-        Some(word)
+        // SAFETY: The element points to a C string that lives for `'a` by the type invariants.
+        Some(unsafe { CStr::from_char_ptr(word) })
     }
 
-    /// The next word as a decimal number; [`None`] if it is missing or is no number that fits.
+    /// The next word as a decimal number, [`None`] if there is no such word or no such 64-bit
+    /// number.
     pub(crate) fn number(&mut self) -> Option<u64> {
         self.word()?.to_str().ok()?.parse().ok()
     }

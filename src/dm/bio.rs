@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A bio in a target's `map`, and the memory its data goes to.
+//! A bio in a target's `map`, and one that the target has taken there.
 //!
-//! A [`Bio`] must be disposed of in exactly one way, and each way returns the one [`Mapped`] that
-//! tells device-mapper so: `map` cannot return what it did not do.
+//! A [`Bio`] is consumed by the one call that disposes of it. Only that call makes the
+//! [`MapResult`] that `map` returns, so `map` cannot report what it did not do.
+//!
+//! C header: [`include/linux/device-mapper.h`](srctree/include/linux/device-mapper.h)
 
 use super::{
-    bindings,
     device::LowerDevice,
-    target::Target, //
+    target_ref::TargetRef, //
+};
+use crate::{
+    bindings,
+    block::{
+        bio::{
+            is_read,
+            BioWriter,
+            OwnedBio, //
+        },
+        status::BlkError, //
+    },
 };
 use core::{
     marker::PhantomData,
@@ -17,233 +29,199 @@ use core::{
 use kernel::prelude::*;
 use overlaybd_format::units::{
     Sector,
-    Sectors, //
+    Sectors,
+    SECTOR_SIZE, //
 };
 
-/// What became of a bio, in device-mapper's terms.
+/// What `map` returns to device-mapper.
 #[must_use]
-pub(crate) struct Mapped(c_int);
+pub(crate) struct MapResult(c_int);
 
-impl Mapped {
-    /// The bio was taken: it has been ended, or will be.
-    pub(super) fn submitted() -> Self {
-        Self(bindings::DM_OVERLAYBD_MAPIO_SUBMITTED)
-    }
+impl MapResult {
+    /// The target has failed the bio by returning this; device-mapper ends it.
+    pub(super) const KILL: Self = Self(bindings::DM_OVERLAYBD_DM_MAPIO_KILL);
+    /// The bio goes on to the device that it now names.
+    const REMAPPED: Self = Self(bindings::DM_OVERLAYBD_DM_MAPIO_REMAPPED);
+    /// The target has taken the bio.
+    const SUBMITTED: Self = Self(bindings::DM_OVERLAYBD_DM_MAPIO_SUBMITTED);
 
-    /// The value `map` returns to device-mapper.
+    /// The number that device-mapper expects.
     pub(super) fn as_raw(&self) -> c_int {
         self.0
     }
 }
 
-/// A bio that device-mapper asks a target to map.
+/// A bio that device-mapper asks a target of type `T` to map.
 ///
 /// # Invariants
 ///
-/// `bio` is a bio that device-mapper has passed to the `map` of the live target `ti`, whose
-/// private data is a `T`; it belongs to this `Bio` until disposed of, and `map` has not returned.
-pub(crate) struct Bio<'a, T: Target> {
+/// Device-mapper has passed `bio` to the `map` of `target`, and `map` has not returned. `bio`
+/// belongs to this value until a method disposes of it.
+pub(crate) struct Bio<'a, T> {
     bio: NonNull<bindings::bio>,
-    ti: NonNull<bindings::dm_target>,
-    _target: PhantomData<&'a T>,
+    target: TargetRef<T>,
+    _map: PhantomData<&'a T>,
 }
 
-impl<T: Target> Bio<'_, T> {
+impl<T> Bio<'_, T> {
     /// Wraps a bio passed to `map`.
     ///
     /// # Safety
     ///
-    /// What the type invariant says must hold.
-    pub(super) unsafe fn new(
-        bio: NonNull<bindings::bio>,
-        ti: NonNull<bindings::dm_target>,
-    ) -> Self {
-        // INVARIANT: By the caller's promise.
+    /// The arguments must fulfil the type invariants.
+    pub(super) unsafe fn new(bio: NonNull<bindings::bio>, target: TargetRef<T>) -> Self {
+        // INVARIANT: By the safety requirements of this function.
         Self {
             bio,
-            ti,
-            _target: PhantomData,
+            target,
+            _map: PhantomData,
         }
     }
 
-    /// The raw bio.
-    pub(super) fn as_ptr(&self) -> NonNull<bindings::bio> {
-        self.bio
-    }
-
-    /// The raw target.
-    pub(super) fn target(&self) -> NonNull<bindings::dm_target> {
-        self.ti
-    }
-
-    /// Whether the bio asks for data, and for nothing else.
+    /// Whether the bio reads data, and does nothing else.
     pub(crate) fn is_read(&self) -> bool {
-        // SAFETY: The bio is live by the type invariant.
-        unsafe { bindings::dm_overlaybd_bio_is_read(self.bio.as_ptr()) }
+        // SAFETY: The bio is live by the type invariants.
+        unsafe { is_read(self.bio) }
     }
 
-    /// The first sector asked for, counted from the beginning of the target.
+    /// The first sector of the bio, counted from the beginning of the target.
     pub(crate) fn sector(&self) -> Sector {
-        // SAFETY: The bio and the target are live by the type invariant.
-        Sector::new(unsafe {
-            let sector = (*self.bio.as_ptr()).bi_iter.bi_sector;
-            bindings::dm_overlaybd_target_offset(self.ti.as_ptr(), sector)
-        })
+        // SAFETY: The bio is live by the type invariants.
+        let sector = unsafe { (*self.bio.as_ptr()).bi_iter.bi_sector };
+        let ti = self.target.as_ptr().as_ptr();
+        // SAFETY: The target is live by the type invariants.
+        Sector::new(unsafe { bindings::dm_overlaybd_dm_target_offset(ti, sector) })
     }
 
-    /// How many sectors are asked for.
+    /// The length of the bio in sectors.
     pub(crate) fn sectors(&self) -> Sectors {
-        // SAFETY: The bio is live by the type invariant.
-        Sectors::new(u64::from(
-            unsafe { (*self.bio.as_ptr()).bi_iter.bi_size } / 512,
-        ))
+        // SAFETY: The bio is live by the type invariants.
+        let bytes = unsafe { (*self.bio.as_ptr()).bi_iter.bi_size };
+        Sectors::new(u64::from(bytes) / SECTOR_SIZE)
     }
 
-    /// Accepts only the first `sectors` of the bio; device-mapper sends the rest as another one.
+    /// Accepts only the first `sectors` of the bio. Device-mapper sends the rest as another bio.
     ///
-    /// Does nothing when `sectors` is zero or not less than what the bio asks for. Only reads may
-    /// be shortened.
-    pub(crate) fn accept(&mut self, sectors: Sectors) {
-        if sectors.get() == 0 || sectors.get() >= self.sectors().get() || !self.is_read() {
+    /// Does nothing when `sectors` is zero, or not less than the length of the bio, or when the bio
+    /// is not a read.
+    pub(crate) fn accept_partial(&mut self, sectors: Sectors) {
+        if sectors.get() == 0 || sectors >= self.sectors() || !self.is_read() {
             return;
         }
-        // SAFETY: The bio is in `map` by the type invariant; it is a read, so neither a duplicate
-        // nor atomic, and `sectors` is less than its size, so it fits `unsigned int`.
+        // SAFETY: The bio is in `map` by the type invariants. It is a read, so neither a duplicate
+        // nor atomic, and `sectors` is less than its length, so it fits `unsigned int`.
         unsafe { bindings::dm_accept_partial_bio(self.bio.as_ptr(), sectors.get() as c_uint) }
     }
 
-    /// Passes the bio on to `device`, from the sector `at` of it.
-    pub(crate) fn remap(self, device: &LowerDevice, at: Sector) -> Mapped {
-        // SAFETY: The bio is live by the type invariant, and `bdev` gives a live block device
-        // that the target keeps open while bios are in flight.
-        unsafe {
-            bindings::dm_overlaybd_bio_set_dev(self.bio.as_ptr(), device.bdev());
-            (*self.bio.as_ptr()).bi_iter.bi_sector = at.get();
-        }
-        Mapped(bindings::DM_OVERLAYBD_MAPIO_REMAPPED)
-    }
-
-    /// Answers the bio with zeros.
-    pub(crate) fn zero(self) -> Mapped {
-        // SAFETY: The bio belongs to us by the type invariant, and nobody touches it after it is
-        // ended.
-        unsafe {
-            bindings::dm_overlaybd_zero_fill_bio(self.bio.as_ptr());
-            bindings::bio_endio(self.bio.as_ptr());
-        }
-        Mapped::submitted()
+    /// Passes the bio on to `device`, starting at the sector `at` of it.
+    pub(crate) fn remap(self, device: &LowerDevice, at: Sector) -> MapResult {
+        // SAFETY: The bio is live by the type invariants. The target keeps its lower device open
+        // while bios are in flight.
+        unsafe { bindings::dm_overlaybd_bio_set_dev(self.bio.as_ptr(), device.bdev()) };
+        // SAFETY: The bio is live by the type invariants.
+        unsafe { (*self.bio.as_ptr()).bi_iter.bi_sector = at.get() };
+        MapResult::REMAPPED
     }
 
     /// Fails the bio with an I/O error.
-    pub(crate) fn kill(self) -> Mapped {
-        Mapped(bindings::DM_OVERLAYBD_MAPIO_KILL)
+    pub(crate) fn kill(self) -> MapResult {
+        MapResult::KILL
+    }
+
+    /// Answers the bio with zeros.
+    pub(crate) fn zero(self) -> MapResult {
+        let (mut taken, result) = self.take();
+        match taken.bio.writer() {
+            Some(mut data) => data.zero_rest(),
+            None => return result,
+        }
+        taken.end(Ok(()));
+        result
+    }
+
+    /// Takes the bio: the target ends it, now or later. Its [`sector`](OwnedBio::sector) is then
+    /// counted from the beginning of the target.
+    pub(crate) fn take(self) -> (TakenBio<T>, MapResult) {
+        let sector = self.sector();
+        // SAFETY: The bio belongs to `self` by the type invariants, and device-mapper does not use
+        // it between `map` and its end.
+        let mut bio = unsafe { OwnedBio::from_raw(self.bio) };
+        bio.set_sector(sector);
+        // INVARIANT: A target is live until all its bios have ended.
+        let taken = TakenBio {
+            bio,
+            target: self.target,
+        };
+        (taken, MapResult::SUBMITTED)
     }
 }
 
-/// The memory of a bio under way, filled from its beginning to its end.
-///
-/// A segment is a run of contiguous memory; it may begin and end anywhere in a page and be several
-/// pages long.
+/// A bio that a target of type `T` has taken, and its target.
 ///
 /// # Invariants
 ///
-/// `bio` is a read that we own and have not ended, and `iter` is a position within it: the bytes
-/// before it have been written, those from it on, `iter.bi_size` of them, have not.
-pub(crate) struct Segments<'a> {
-    bio: NonNull<bindings::bio>,
-    iter: bindings::bvec_iter,
-    _bio: PhantomData<&'a mut bindings::bio>,
+/// `target` has taken `bio` in its `map`. A target is live as long as one of its bios has not
+/// ended, so the invariants of `target` hold.
+pub(crate) struct TakenBio<T> {
+    bio: OwnedBio,
+    target: TargetRef<T>,
 }
 
-impl Segments<'_> {
-    /// The memory of `bio`.
+impl<T> TakenBio<T> {
+    /// The target.
+    pub(crate) fn target(&self) -> &T {
+        self.target.get()
+    }
+
+    /// The target, as device-mapper knows it.
+    pub(crate) fn target_ref(&self) -> &TargetRef<T> {
+        &self.target
+    }
+
+    /// The bio.
+    pub(crate) fn bio(&self) -> &OwnedBio {
+        &self.bio
+    }
+
+    /// The target, and a writer at the first byte of the bio's data. [`None`] if the bio is not a
+    /// read.
+    pub(crate) fn target_and_writer(&mut self) -> Option<(&T, BioWriter<'_>)> {
+        Some((self.target.get(), self.bio.writer()?))
+    }
+
+    /// The bio alone.
+    pub(crate) fn into_bio(self) -> OwnedBio {
+        self.bio
+    }
+
+    /// Ends the bio. From then on the target may go away.
+    pub(crate) fn end(self, result: Result<(), BlkError>) {
+        self.bio.end(result);
+    }
+
+    /// Device-mapper's per-bio data of the bio: `size` bytes, aligned as a pointer.
     ///
     /// # Safety
     ///
-    /// `bio` must be a read with data pages that the caller owns and does not end before the
-    /// result is gone.
-    pub(super) unsafe fn new(bio: NonNull<bindings::bio>) -> Self {
-        // SAFETY: The bio is live by the caller's promise.
-        let iter = unsafe { (*bio.as_ptr()).bi_iter };
-        // INVARIANT: A bio's own iterator stands at the beginning of it.
-        Self {
-            bio,
-            iter,
-            _bio: PhantomData,
-        }
+    /// `size` must be the `per_io_data_size` of the target.
+    pub(crate) unsafe fn per_bio_data(&self, size: usize) -> *mut c_void {
+        // SAFETY: Device-mapper has passed the bio to `map` by the type invariants. The size is
+        // right by the safety requirements of this function.
+        unsafe { bindings::dm_per_bio_data(self.bio.as_ptr(), size) }
     }
+}
 
-    /// How many bytes have not been written yet.
-    pub(crate) fn remaining(&self) -> usize {
-        self.iter.bi_size as usize
-    }
-
-    /// What is left of the current segment. Empty if nothing is left at all.
-    fn current(&mut self) -> &mut [u8] {
-        if self.iter.bi_size == 0 {
-            return &mut [];
-        }
-        let mut len = 0;
-        // SAFETY: By the type invariant `iter` is within the bio, so there is a segment, and its
-        // `len` bytes are contiguous in the direct map (there is no high memory, see
-        // `helpers.c`). The pages of a read are the block layer's to fill until the bio is ended,
-        // and the mutable borrow of `self` keeps us from writing them twice at once. User space
-        // may see or change them meanwhile if it asked for direct I/O into its own memory; then
-        // it changes what it gets, and nothing here is decided by what these pages hold.
-        unsafe {
-            let start = bindings::dm_overlaybd_bio_segment(self.bio.as_ptr(), &self.iter, &mut len);
-            core::slice::from_raw_parts_mut(start.cast(), len as usize)
-        }
-    }
-
-    /// Moves past `bytes` bytes that have been written.
-    fn advance(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.remaining()) as c_uint;
-        // SAFETY: The bio is live and `bytes` are left in it.
-        // INVARIANT: The callers have written these bytes.
-        unsafe { bindings::dm_overlaybd_bio_advance_iter(self.bio.as_ptr(), &mut self.iter, bytes) }
-    }
-
-    /// Lets `fill` write the next `bytes` bytes in place, if they lie in one segment; [`None`]
-    /// if they do not. When `fill` fails they count as not written.
-    pub(crate) fn fill<E>(
-        &mut self,
-        bytes: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Option<Result<(), E>> {
-        let filled = fill(self.current().get_mut(..bytes)?);
-        if filled.is_ok() {
-            self.advance(bytes);
-        }
-        Some(filled)
-    }
-
-    /// Writes `data` next, over as many segments as it takes. What does not fit is left out.
-    pub(crate) fn write(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            let segment = self.current();
-            let n = segment.len().min(data.len());
-            let (Some(place), Some((now, later))) =
-                (segment.get_mut(..n), data.split_at_checked(n))
-            else {
-                return;
-            };
-            if n == 0 {
-                return;
-            }
-            place.copy_from_slice(now);
-            self.advance(n);
-            data = later;
-        }
-    }
-
-    /// Writes zeros to all that is left.
-    pub(crate) fn zero_rest(&mut self) {
-        while self.remaining() > 0 {
-            let segment = self.current();
-            let n = segment.len();
-            segment.fill(0);
-            self.advance(n);
-        }
-    }
+/// Submits `lower` on behalf of `upper`, a bio that its target has taken.
+///
+/// Charges the read to the cgroup of the task that submitted the upper bio, whichever task maps it.
+/// The targets do not declare `accounts_remapped_io`: with it, device-mapper would count bios that
+/// wait for a block of the cache as in flight only at their end.
+///
+/// # Safety
+///
+/// `upper` must be live when the function is called, taken by its target, and `lower` initialised
+/// and not yet submitted.
+pub(crate) unsafe fn submit_remap(upper: *mut bindings::bio, lower: *mut bindings::bio) {
+    // SAFETY: By the safety requirements of this function.
+    unsafe { bindings::dm_submit_bio_remap(upper, lower) };
 }

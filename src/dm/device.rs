@@ -2,73 +2,49 @@
 
 //! A lower device of a target: opening it, its size, reading it in a constructor.
 //!
-//! Reading here waits for the device, so it is for constructors alone; a read on behalf of a bio
-//! goes through [`read_through`](super::read_through).
+//! Reading here waits for the device, so it is for constructors alone. A read on behalf of a bio
+//! goes through [`read_through`](crate::io::read_through).
+//!
+//! C header: [`include/linux/device-mapper.h`](srctree/include/linux/device-mapper.h)
 
-use super::bindings;
+use crate::{
+    bindings,
+    block::logical_block::LogicalBlockSize,
+    sys::context::killed, //
+};
 use core::{
     fmt::{
         self,
         Write, //
     },
-    num::NonZero,
     ptr::NonNull, //
 };
 use kernel::prelude::*;
-use overlaybd_format::units::Bytes;
+use overlaybd_format::units::{
+    Bytes,
+    SECTOR_SIZE, //
+};
 
-/// How much a constructor reads at once, in bytes: enough that a large index costs few reads,
-/// little enough that the memory is there on any machine.
+/// The most bytes that a constructor reads at once: enough that a large index takes few reads,
+/// little enough that every machine has the memory.
 const CHUNK: usize = 64 * 1024;
-
-/// The unit a device is read in, its logical block size: a power of two of 512 bytes or more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Unit(NonZero<u64>);
-
-impl Unit {
-    /// Sectors, the smallest unit there is.
-    pub(crate) const SECTOR: Self = Self(NonZero::new(512).unwrap());
-
-    /// The unit in bytes.
-    pub(crate) fn get(self) -> u64 {
-        self.0.get()
-    }
-
-    /// The last whole unit at or before the byte `at`.
-    pub(crate) fn floor(self, at: u64) -> u64 {
-        at - at % self.0
-    }
-
-    /// The first whole unit at or after the byte `at`.
-    pub(crate) fn ceil(self, at: u64) -> Option<u64> {
-        match at % self.0 {
-            0 => Some(at),
-            beyond => at.checked_add(self.0.get() - beyond),
-        }
-    }
-
-    /// Whether the byte `at` is at the beginning of a unit.
-    pub(crate) fn divides(self, at: u64) -> bool {
-        at % self.0 == 0
-    }
-}
 
 /// A block device that a target reads from.
 ///
 /// # Invariants
 ///
-/// `dev` was got with `dm_get_device` for `ti` and not yet put; `ti` is live. (A lower device is
-/// made in a constructor and kept in the target it makes, which does not outlive `ti`.)
+/// `dev` comes from `dm_get_device` for `ti`, and is not yet put. `ti` is live: a lower device is
+/// made in a constructor and kept in the target, which does not outlive `ti`.
 pub(crate) struct LowerDevice {
     dev: NonNull<bindings::dm_dev>,
     ti: NonNull<bindings::dm_target>,
 }
 
-// SAFETY: A `dm_dev` may be used from any thread; device-mapper serialises construction and
-// destruction of a target.
+// SAFETY: Any thread may use a `dm_dev`. Device-mapper serialises construction and destruction of a
+// target.
 unsafe impl Send for LowerDevice {}
-// SAFETY: What is read through a shared reference does not change while the device is open, or is
-// read with the block layer's own synchronisation.
+// SAFETY: What a shared reference reads does not change while the device is open, or is read with
+// the block layer's own synchronisation.
 unsafe impl Sync for LowerDevice {}
 
 /// Why reading a lower device in a constructor failed.
@@ -82,32 +58,35 @@ pub(crate) enum ReadError<E> {
 }
 
 impl LowerDevice {
-    /// Opens the device that `path` names (a path, or `major:minor`), which is only read.
+    /// Opens the device that `path` names (a path, or `major:minor`), for reading.
     ///
-    /// The device is opened with the mode of the table, as every target of a table should: when
-    /// another line of the table asks for the same device with a mode that it was not opened with,
-    /// device-mapper opens it anew and frees the `dm_dev` that the first line holds (`upgrade_mode`
-    /// in `drivers/md/dm-table.c`). A device that cannot be written is opened for reading alone;
-    /// such a line then cannot open it for writing either, and its table is refused before anything
-    /// is freed.
+    /// The device is opened with the mode of the table, as every target of a table must do. When
+    /// two lines of a table ask for one device with different modes, device-mapper opens it anew
+    /// and frees the `dm_dev` that the first line holds (`upgrade_mode` in
+    /// `drivers/md/dm-table.c`).
+    ///
+    /// A device that cannot be written is opened read-only. Another line of the table cannot open
+    /// it for writing either, so the table is refused before anything is freed.
     ///
     /// # Safety
     ///
-    /// `ti` must be the target being constructed, and outlive the result.
+    /// `ti` must be the target under construction, and outlive the result.
     pub(super) unsafe fn open(ti: NonNull<bindings::dm_target>, path: &CStr) -> Result<Self> {
-        // SAFETY: A target being constructed belongs to a live table.
-        let mode = unsafe { bindings::dm_table_get_mode((*ti.as_ptr()).table) };
-        // SAFETY: By the caller's promise.
+        // SAFETY: The target is live by the safety requirements of this function.
+        let table = unsafe { (*ti.as_ptr()).table };
+        // SAFETY: A target under construction belongs to a live table.
+        let mode = unsafe { bindings::dm_table_get_mode(table) };
+        // SAFETY: By the safety requirements of this function.
         unsafe { Self::get(ti, path, mode) }.or_else(|error| {
             if error != EACCES && error != EROFS {
                 return Err(error);
             }
-            // SAFETY: By the caller's promise.
+            // SAFETY: By the safety requirements of this function.
             unsafe { Self::get(ti, path, bindings::DM_OVERLAYBD_BLK_OPEN_READ) }
         })
     }
 
-    /// Gets the device with `mode`.
+    /// Opens the device with `mode`.
     ///
     /// # Safety
     ///
@@ -118,8 +97,8 @@ impl LowerDevice {
         mode: bindings::blk_mode_t,
     ) -> Result<Self> {
         let mut dev = core::ptr::null_mut();
-        // SAFETY: `ti` is being constructed by the caller's promise, `path` is a NUL-terminated
-        // string and `dev` is writable.
+        // SAFETY: `ti` is under construction by the safety requirements of this function, `path`
+        // is a C string, and `dev` is writable.
         kernel::error::to_result(unsafe {
             bindings::dm_get_device(ti.as_ptr(), path.as_char_ptr(), mode, &mut dev)
         })?;
@@ -131,8 +110,8 @@ impl LowerDevice {
     }
 
     /// The block device, live as long as `self`.
-    pub(super) fn bdev(&self) -> *mut bindings::block_device {
-        // SAFETY: By the type invariant `dev` has been got and not put, so it is live.
+    pub(crate) fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: `dev` is live by the type invariants.
         unsafe { (*self.dev.as_ptr()).bdev }
     }
 
@@ -141,50 +120,56 @@ impl LowerDevice {
         self.dev.as_ptr()
     }
 
+    /// The name, which outlives the device.
+    pub(crate) fn name(&self) -> DeviceName {
+        // SAFETY: `dev` is live by the type invariants, and its name does not change.
+        DeviceName(unsafe { (*self.dev.as_ptr()).name })
+    }
+
     /// The size of the device.
     pub(crate) fn size(&self) -> Bytes {
         // SAFETY: `bdev` gives a live block device.
-        Bytes::new(unsafe { bindings::dm_overlaybd_bdev_bytes(self.bdev()) })
+        Bytes::new(unsafe { bindings::dm_overlaybd_bdev_nr_bytes(self.bdev()) })
     }
 
-    /// The unit the device is read in.
-    pub(crate) fn unit(&self) -> Unit {
+    /// The logical block size of the device.
+    pub(crate) fn logical_block_size(&self) -> LogicalBlockSize {
         // SAFETY: `bdev` gives a live block device.
-        let bytes = unsafe { bindings::dm_overlaybd_bdev_lbs(self.bdev()) };
-        NonZero::new(u64::from(bytes)).map_or(Unit::SECTOR, Unit)
+        let bytes = unsafe { bindings::dm_overlaybd_bdev_logical_block_size(self.bdev()) };
+        LogicalBlockSize::new(bytes)
     }
 
-    /// Reads `len` bytes from the byte `at` and hands them to `consume`, in order, in pieces.
-    /// Waits for the device, but no longer than for one piece once the task has been killed.
+    /// Reads `len` bytes from the byte `at` and calls `consume` with them, in order, in pieces.
+    /// Waits for the device. Ends after the present piece when the task is killed.
     pub(crate) fn read<E>(
         &self,
         at: Bytes,
         len: Bytes,
         mut consume: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), ReadError<E>> {
-        let unit = self.unit();
+        let block = self.logical_block_size();
         let end = at.checked_add(len).ok_or(ReadError::Outside)?.get();
         let mut at = at.get();
         if end > self.size().get() {
             return Err(ReadError::Outside);
         }
-        // The device is a whole number of units long and `end` is within it, so rounding up does
-        // not leave it.
-        let to = unit.ceil(end).ok_or(ReadError::Outside)?;
-        let span = to.saturating_sub(unit.floor(at));
+        // The device is a whole number of blocks long and `end` is within it, so rounding up stays
+        // within it.
+        let to = block.ceil(end).ok_or(ReadError::Outside)?;
+        let span = to.saturating_sub(block.floor(at));
         let chunk = CHUNK.min(usize::try_from(span).unwrap_or(CHUNK));
         let mut chunk =
             KVec::from_elem(0u8, chunk, GFP_KERNEL).map_err(|error| ReadError::Io(error.into()))?;
         while at < end {
-            // SAFETY: Constructors run in the task that loads the table.
-            if unsafe { bindings::dm_overlaybd_killed() } {
+            if killed() {
                 return Err(ReadError::Io(EINTR));
             }
-            let from = unit.floor(at);
+            let from = block.floor(at);
             let n = chunk.len().min(to.saturating_sub(from) as usize);
             let data = chunk.get_mut(..n).ok_or(ReadError::Outside)?;
-            self.read_units(from / 512, data).map_err(ReadError::Io)?;
-            // A unit is no longer than a chunk, so every turn gets on.
+            self.read_blocks(from / SECTOR_SIZE, data)
+                .map_err(ReadError::Io)?;
+            // A block is no longer than a chunk, so every turn makes progress.
             let next = end.min(from.saturating_add(n as u64));
             let piece = data.get((at - from) as usize..next.saturating_sub(from) as usize);
             consume(piece.ok_or(ReadError::Outside)?).map_err(ReadError::Refused)?;
@@ -212,10 +197,10 @@ impl LowerDevice {
         Ok(array)
     }
 
-    /// Reads whole units from the 512-byte sector `sector` into `data`, memory from kmalloc.
-    fn read_units(&self, sector: u64, data: &mut [u8]) -> Result {
-        // SAFETY: The block device is live, and `data` is writable memory in the direct map (its
-        // callers allocate it with kmalloc) that lives until the read has ended.
+    /// Reads whole blocks from the 512-byte sector `sector` into `data`, memory from kmalloc.
+    fn read_blocks(&self, sector: u64, data: &mut [u8]) -> Result {
+        // SAFETY: The block device is live. `data` is writable memory in the direct map, because
+        // `read` allocates it with kmalloc, and it lives until the read has ended.
         kernel::error::to_result(unsafe {
             bindings::bdev_rw_virt(
                 self.bdev(),
@@ -228,19 +213,27 @@ impl LowerDevice {
     }
 }
 
-/// The device as `major:minor`, the form device-mapper gives in tables.
 impl fmt::Display for LowerDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: By the type invariant `dev` is live; its name does not change.
-        let name = unsafe { &(*self.dev.as_ptr()).name };
-        let mut digits = name.iter().take_while(|&&byte| byte != 0);
-        digits.try_for_each(|&byte| f.write_char(char::from(byte)))
+        self.name().fmt(f)
     }
 }
 
 impl Drop for LowerDevice {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant `dev` was got for `ti`, which is live, and not yet put.
+        // SAFETY: By the type invariants `dev` comes from `dm_get_device` for `ti`, which is live,
+        // and is not yet put.
         unsafe { bindings::dm_put_device(self.ti.as_ptr(), self.dev.as_ptr()) }
+    }
+}
+
+/// A device as `major:minor`, the form device-mapper uses in tables.
+#[derive(Clone, Copy)]
+pub(crate) struct DeviceName([c_char; 16]);
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = self.0.iter().take_while(|&&byte| byte != 0);
+        digits.try_for_each(|&byte| f.write_char(char::from(byte)))
     }
 }

@@ -2,25 +2,30 @@
 
 //! Lines in the kernel log, in device-mapper's form: prefix, device, target, text.
 //!
-//! Only errors are logged. What any user can provoke again and again, a read, is rate limited;
-//! what takes an administrator, a table, is not.
+//! Only errors are logged. Lines about reads are rate limited, because any user can provoke them.
+//! Lines about tables are not, because a table takes an administrator.
+//!
+//! C header: [`include/linux/device-mapper.h`](srctree/include/linux/device-mapper.h)
 
-use super::bindings;
+use crate::bindings;
 use core::{
     fmt,
     ptr::NonNull, //
 };
 use kernel::prelude::*;
 
-/// Longest text of one line in bytes; what is beyond is cut.
-const LINE: usize = 160;
+/// The longest text of a line in bytes. A longer text is cut.
+const MAX_TEXT: usize = 160;
 
-/// The log of one target instance.
+/// A function of `helpers.c` that logs a line.
+type Print = unsafe extern "C" fn(*const c_char, *const c_char, *const c_char, c_int);
+
+/// The log of one target.
 ///
 /// # Invariants
 ///
-/// `ti` points to a target that lives as long as the log is used: a log is only handed to a
-/// target's constructor and kept in the target made by it.
+/// `ti` is a target that lives as long as the log: a log is only given to the constructor of a
+/// target and kept in that target.
 #[derive(Clone, Copy)]
 pub(crate) struct Log {
     ti: NonNull<bindings::dm_target>,
@@ -37,56 +42,58 @@ impl Log {
     ///
     /// # Safety
     ///
-    /// `ti` must be a live target and outlive the log.
+    /// `ti` must be a live target, and outlive the log.
     pub(super) unsafe fn new(ti: NonNull<bindings::dm_target>, name: &'static CStr) -> Self {
-        // INVARIANT: By the caller's promise.
+        // INVARIANT: By the safety requirements of this function.
         Self { ti, name }
     }
 
-    /// Says why a table is refused.
-    pub(crate) fn error(&self, text: fmt::Arguments<'_>) {
-        self.line(text, bindings::dm_overlaybd_log_error);
+    /// Logs why a table is refused.
+    pub(super) fn error(&self, text: fmt::Arguments<'_>) {
+        self.line(text, bindings::dm_overlaybd_DMERR);
     }
 
-    /// Says why a read failed, unless too much of that kind was said just before.
-    pub(crate) fn error_limited(&self, text: fmt::Arguments<'_>) {
-        self.line(text, bindings::dm_overlaybd_log_error_limited);
+    /// Logs why a read failed, at a limited rate.
+    pub(crate) fn error_ratelimited(&self, text: fmt::Arguments<'_>) {
+        self.line(text, bindings::dm_overlaybd_DMERR_LIMIT);
     }
 
-    fn line(
-        &self,
-        text: fmt::Arguments<'_>,
-        print: unsafe extern "C" fn(*const c_char, *const c_char, *const c_char, c_int),
-    ) {
+    fn line(&self, text: fmt::Arguments<'_>, print: Print) {
         let mut line = Line::new();
         // Writing to a `Line` does not fail: it cuts.
         let _ = fmt::write(&mut line, text);
-        // SAFETY: By the type invariant `ti` is live, and with it its table and mapped device,
-        // whose name is a NUL-terminated string that never changes. `line` holds `len` bytes of
-        // text, and `len` is at most `LINE`.
+        // SAFETY: `ti` is live by the type invariants.
+        let table = unsafe { (*self.ti.as_ptr()).table };
+        // SAFETY: A live target belongs to a live table.
+        let md = unsafe { bindings::dm_table_get_md(table) };
+        // SAFETY: A live table belongs to a live mapped device.
+        let device = unsafe { bindings::dm_device_name(md) };
+        // SAFETY: The name of a mapped device is a C string that never changes. `print` reads the
+        // first `len` bytes of the line.
         unsafe {
-            let md = bindings::dm_table_get_md((*self.ti.as_ptr()).table);
-            let device = bindings::dm_device_name(md);
             print(
                 device,
                 self.name.as_char_ptr(),
                 line.text.as_ptr().cast(),
                 line.len as c_int,
-            );
-        }
+            )
+        };
     }
 }
 
 /// Text for one line, on the stack.
+///
+/// `kernel::str::Formatter` would do, but it computes its length with an overflow check, which is a
+/// panic on the read path (`tests/check-panics`).
 struct Line {
-    text: [u8; LINE],
+    text: [u8; MAX_TEXT],
     len: usize,
 }
 
 impl Line {
     fn new() -> Self {
         Self {
-            text: [0; LINE],
+            text: [0; MAX_TEXT],
             len: 0,
         }
     }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The text a target answers `dmsetup status`, `dmsetup table` and IMA with.
+//! The text that a target answers `dmsetup status`, `dmsetup table` and IMA with.
 //!
-//! Only carries text into device-mapper's buffer; what it says is the target's affair.
+//! Carries text into device-mapper's buffer. What the text says is for the target to decide.
+//!
+//! C header: [`include/linux/device-mapper.h`](srctree/include/linux/device-mapper.h)
 
-use super::{
-    bindings,
-    target::Target, //
-};
+use crate::bindings;
 use core::{
     fmt,
+    marker::PhantomData,
     ptr::NonNull, //
 };
 
@@ -18,14 +18,14 @@ use core::{
 pub(crate) enum StatusKind {
     /// The state of the target, for `dmsetup status`.
     Info,
-    /// The arguments that make such a target again, for `dmsetup table`.
+    /// The arguments that construct the same target again, for `dmsetup table`.
     Table,
     /// What integrity measurement records: `key=value` pairs.
     Ima,
 }
 
 impl StatusKind {
-    /// The kind behind device-mapper's number; [`None`] for one this module does not know.
+    /// The kind of a `status_type_t`, [`None`] for one that this module does not know.
     pub(super) fn from_raw(raw: bindings::status_type_t) -> Option<Self> {
         match raw {
             bindings::status_type_t_STATUSTYPE_INFO => Some(Self::Info),
@@ -36,20 +36,20 @@ impl StatusKind {
     }
 }
 
-/// Text being written into device-mapper's buffer.
+/// A text in device-mapper's buffer.
 ///
-/// Text that does not fit is cut at the buffer's last byte: device-mapper takes a full buffer as
-/// the sign to call again with a larger one.
+/// A text that does not fit is cut at the last byte of the buffer: device-mapper takes a full
+/// buffer as the sign to call again with a larger one.
 ///
 /// # Invariants
 ///
-/// `buffer` points to `capacity` writable bytes for `'a`, `len < capacity` unless both are zero,
-/// and the byte at `len` is NUL.
+/// `buffer` points to `capacity` bytes, which only this value uses for `'a`. `len < capacity`
+/// unless both are zero, and the byte at `len` is NUL.
 pub(crate) struct StatusText<'a> {
     buffer: NonNull<u8>,
     capacity: usize,
     len: usize,
-    _buffer: core::marker::PhantomData<&'a mut [u8]>,
+    _buffer: PhantomData<&'a mut [u8]>,
 }
 
 impl StatusText<'_> {
@@ -57,31 +57,19 @@ impl StatusText<'_> {
     ///
     /// # Safety
     ///
-    /// `buffer` must point to `capacity` bytes that nobody else touches for the text's life.
+    /// `buffer` must point to `capacity` bytes that nothing else uses while the text exists.
     pub(super) unsafe fn new(buffer: NonNull<u8>, capacity: usize) -> Self {
         if capacity > 0 {
-            // SAFETY: The caller promises `capacity` writable bytes, and there is at least one.
+            // SAFETY: By the safety requirements of this function there is a first byte.
             unsafe { buffer.write(0) };
         }
-        // INVARIANT: The text is empty, and the byte at 0, if any, has just been made NUL.
+        // INVARIANT: The text is empty, and the first byte, if any, is NUL.
         Self {
             buffer,
             capacity,
             len: 0,
-            _buffer: core::marker::PhantomData,
+            _buffer: PhantomData,
         }
-    }
-}
-
-impl StatusText<'_> {
-    /// Writes what the IMA text of every target begins with.
-    pub(crate) fn target_name<T: Target>(&mut self) -> fmt::Result {
-        let [major, minor, patch] = T::VERSION;
-        let name = T::NAME.to_str().map_err(|_| fmt::Error)?;
-        fmt::write(
-            self,
-            format_args!("target_name={name},target_version={major}.{minor}.{patch}"),
-        )
     }
 }
 
@@ -92,14 +80,16 @@ impl fmt::Write for StatusText<'_> {
         if n == 0 {
             return Ok(());
         }
-        // SAFETY: `len + n + 1 <= capacity`, so by the type invariant the bytes written are in
-        // the buffer; `text` is a Rust string and cannot overlap a buffer nobody else touches.
-        // INVARIANT: The byte at the new `len` is made NUL.
-        unsafe {
-            let end = self.buffer.add(self.len);
-            core::ptr::copy_nonoverlapping(text.as_ptr(), end.as_ptr(), n);
-            end.add(n).write(0);
-        }
+        // SAFETY: `len` is less than `capacity` by the type invariants.
+        let end = unsafe { self.buffer.add(self.len) };
+        // SAFETY: `len + n` is less than `capacity`, so these bytes are in the buffer. `text` is
+        // not in it: nothing else refers to the buffer.
+        unsafe { core::ptr::copy_nonoverlapping(text.as_ptr(), end.as_ptr(), n) };
+        // SAFETY: As above.
+        let end = unsafe { end.add(n) };
+        // SAFETY: As above.
+        // INVARIANT: The byte at the new `len` is NUL.
+        unsafe { end.write(0) };
         self.len += n;
         Ok(())
     }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Raw bindings to device-mapper and to `helpers.c`, for the wall alone.
+//! Raw bindings to device-mapper and to `helpers.c`, for the safe wrappers alone.
 //!
-//! bindgen makes them while the module is built, from the headers of the kernel it is built
-//! against (see `Kbuild`). Types the `kernel` crate binds are that crate's.
+//! bindgen writes them while the module is built, from the headers of the kernel it is built
+//! against (see `Kbuild`). Types that the `kernel` crate binds are that crate's. This file declares
+//! nothing itself.
 
 #![allow(
     clippy::all,
     clippy::as_underscore,
     clippy::cast_lossless,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::ptr_as_ptr,
     clippy::ref_as_ptr,
     clippy::undocumented_unsafe_blocks,
@@ -27,5 +29,5 @@ pub(crate) use kernel::bindings::*;
 
 include!(concat!(
     env!("DM_OVERLAYBD_OBJ"),
-    "/src/dm/bindings_generated.rs"
+    "/src/bindings/bindings_generated.rs"
 ));

@@ -2,10 +2,13 @@
 
 //! Error numbers that the `kernel` crate of some supported kernels does not name.
 
-use super::bindings;
-use kernel::error::Error;
+use crate::bindings;
+use kernel::{
+    error::Error,
+    prelude::*, //
+};
 
 /// `EOPNOTSUPP`: the image may be right, but this kernel cannot read it.
 pub(crate) fn unsupported() -> Error {
-    Error::from_errno(-(bindings::EOPNOTSUPP as core::ffi::c_int))
+    Error::from_errno(-(bindings::EOPNOTSUPP as c_int))
 }

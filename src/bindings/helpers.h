@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen cannot express: static inline functions, macros, constants
+ * behind casts, per-CPU variables. Each function calls the kernel's function or
+ * macro of the same name, after the prefix; no logic lives here.
+ */
+#ifndef DM_OVERLAYBD_HELPERS_H
+#define DM_OVERLAYBD_HELPERS_H
+
+#include <linux/bio.h>
+#include <linux/blk_types.h>
+#include <linux/device-mapper.h>
+#include <linux/mempool.h>
+#include <linux/sched.h>
+#include <linux/workqueue.h>
+
+/* Constants behind casts or shifts. */
+static const blk_mode_t DM_OVERLAYBD_BLK_OPEN_READ = BLK_OPEN_READ;
+static const blk_status_t DM_OVERLAYBD_BLK_STS_IOERR = BLK_STS_IOERR;
+static const blk_flags_t DM_OVERLAYBD_BLK_FLAG_MISALIGNED = BLK_FLAG_MISALIGNED;
+static const blk_opf_t DM_OVERLAYBD_REQ_SYNC = REQ_SYNC;
+static const blk_opf_t DM_OVERLAYBD_REQ_META = REQ_META;
+static const blk_opf_t DM_OVERLAYBD_REQ_PRIO = REQ_PRIO;
+static const blk_opf_t DM_OVERLAYBD_REQ_IDLE = REQ_IDLE;
+static const blk_opf_t DM_OVERLAYBD_REQ_RAHEAD = REQ_RAHEAD;
+static const u64 DM_OVERLAYBD_DM_TARGET_NOWAIT = DM_TARGET_NOWAIT;
+static const int DM_OVERLAYBD_DM_MAPIO_SUBMITTED = DM_MAPIO_SUBMITTED;
+static const int DM_OVERLAYBD_DM_MAPIO_REMAPPED = DM_MAPIO_REMAPPED;
+static const int DM_OVERLAYBD_DM_MAPIO_KILL = DM_MAPIO_KILL;
+static const gfp_t DM_OVERLAYBD_GFP_NOIO = GFP_NOIO;
+static const gfp_t DM_OVERLAYBD_GFP_NOWAIT = GFP_NOWAIT;
+static const gfp_t DM_OVERLAYBD_GFP_KERNEL_ACCOUNT = GFP_KERNEL_ACCOUNT;
+static const gfp_t DM_OVERLAYBD___GFP_NOWARN = __GFP_NOWARN;
+static const gfp_t DM_OVERLAYBD___GFP_NORETRY = __GFP_NORETRY;
+static const gfp_t DM_OVERLAYBD___GFP_NOMEMALLOC = __GFP_NOMEMALLOC;
+static const gfp_t DM_OVERLAYBD___GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL;
+static const unsigned long DM_OVERLAYBD_PAGE_SIZE = PAGE_SIZE;
+static const unsigned long DM_OVERLAYBD_THREAD_SIZE = THREAD_SIZE;
+
+/* bio, block device */
+enum req_op dm_overlaybd_bio_op(const struct bio *bio);
+void dm_overlaybd_bio_set_dev(struct bio *bio, struct block_device *bdev);
+struct bio_vec dm_overlaybd_mp_bvec_iter_bvec(const struct bio_vec *bvec,
+					      struct bvec_iter iter);
+void *dm_overlaybd_bvec_virt(struct bio_vec *bvec);
+void dm_overlaybd_bio_advance_iter(const struct bio *bio,
+				   struct bvec_iter *iter, unsigned int bytes);
+void dm_overlaybd_zero_fill_bio(struct bio *bio);
+u64 dm_overlaybd_bdev_nr_bytes(struct block_device *bdev);
+unsigned int dm_overlaybd_bdev_logical_block_size(struct block_device *bdev);
+
+/* device-mapper */
+sector_t dm_overlaybd_dm_target_offset(const struct dm_target *ti,
+				       sector_t sector);
+void dm_overlaybd_DMERR(const char *device, const char *target,
+			const char *text, int len);
+void dm_overlaybd_DMERR_LIMIT(const char *device, const char *target,
+			      const char *text, int len);
+
+/* memory */
+void *dm_overlaybd_kmalloc(size_t size, gfp_t flags);
+void *dm_overlaybd_kvmalloc(size_t size, gfp_t flags);
+mempool_t *dm_overlaybd_mempool_create_kmalloc_pool(int min_nr, size_t size);
+void *dm_overlaybd_mempool_alloc(mempool_t *pool, gfp_t flags);
+unsigned long dm_overlaybd_totalram_pages(void);
+void *dm_overlaybd_kasan_reset_tag(const void *addr);
+
+/* locks, workqueues */
+void dm_overlaybd_spin_lock_init(spinlock_t *lock);
+unsigned long dm_overlaybd_spin_lock_irqsave(spinlock_t *lock);
+void dm_overlaybd_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+struct workqueue_struct *dm_overlaybd_alloc_workqueue(const char *name,
+						      unsigned int flags,
+						      int max_active);
+void dm_overlaybd_INIT_WORK(struct work_struct *work, work_func_t func);
+bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
+			     struct work_struct *work);
+void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
+
+/* the running task, its stack, its CPU */
+bool dm_overlaybd_in_task(void);
+bool dm_overlaybd_in_hardirq(void);
+bool dm_overlaybd_irqs_disabled(void);
+bool dm_overlaybd_fatal_signal_pending(struct task_struct *task);
+bool dm_overlaybd_object_is_on_stack(const void *obj);
+void *dm_overlaybd_task_stack_page(const struct task_struct *task);
+unsigned int dm_overlaybd_raw_smp_processor_id(void);
+unsigned int dm_overlaybd_cpumask_next_wrap(unsigned int cpu,
+					    const struct cpumask *mask);
+unsigned int dm_overlaybd_num_online_cpus(void);
+unsigned int dm_overlaybd_num_possible_cpus(void);
+int dm_overlaybd_this_cpu_add_return_nesting(int levels);
+
+/* checksums: an inline function in some kernels */
+u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len);
+
+/* ZSTD: a kernel without it has a workspace bound of 0 */
+size_t dm_overlaybd_zstd_dctx_workspace_bound(void);
+void *dm_overlaybd_zstd_init_dctx(void *workspace, size_t size);
+size_t dm_overlaybd_zstd_decompress_dctx(void *dctx, void *dst,
+					 size_t dst_capacity, const void *src,
+					 size_t src_size);
+bool dm_overlaybd_zstd_is_error(size_t code);
+
+#endif

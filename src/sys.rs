@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Other services of the kernel: memory, locks, work, checksums, decompression.
+//!
+//! Safe types over single kernel facilities. They hold no policy and know neither bios, nor
+//! device-mapper, nor images.
+//!
+//! | file | what it wraps |
+//! |---|---|
+//! | [`array`] | kvmalloc, for arrays whose length an image chooses |
+//! | [`memory`] | kmalloc that never waits |
+//! | [`mempool`] | a mempool of kmalloc elements |
+//! | [`lock`] | a spinlock that interrupts take as well |
+//! | [`workqueue`] | a workqueue, a work item |
+//! | [`context`] | the running task, its stack and its CPU |
+//! | [`crc32c`] | CRC-32C |
+//! | [`zstd`] | the ZSTD decompressor |
+//! | [`errno`] | error numbers that not every supported kernel names |
+
+pub(crate) mod array;
+pub(crate) mod context;
+pub(crate) mod crc32c;
+pub(crate) mod errno;
+pub(crate) mod lock;
+pub(crate) mod memory;
+pub(crate) mod mempool;
+pub(crate) mod workqueue;
+pub(crate) mod zstd;
