@@ -8,7 +8,9 @@
 //! of JSON each. It reads no image: it generates the segments, the same in each run.
 
 use clap::Parser;
-use overlaybd_format::lsmt::{merge, words_needed, Cursor, Extent, MapBuilder, Segment, SegmentMap};
+use overlaybd_format::lsmt::{
+    merge, words_needed, Cursor, Extent, MapBuilder, Segment, SegmentMap,
+};
 use overlaybd_format::units::{Sector, Sectors};
 use overlaybd_image::map_of;
 use overlaybd_tools::{Context, Failure};
