@@ -1,97 +1,111 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC1090,SC2034,SC2154
 #
-# What VM cases are made of. A case is a POSIX sh file tests/vm/cases/NAME.sh; it runs in the guest
-# under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp and truncate
-# (and busybox for the rest), and starts like this:
+# The functions that VM cases use. A case is a POSIX sh file tests/vm/cases/NAME.sh; it runs in the
+# guest under dash, with real dmsetup, losetup, mount, umount, blockdev, dd, cmp and truncate (and
+# busybox for the rest), and starts like this:
 #
 #     #!/bin/sh
 #     # SPDX-License-Identifier: GPL-2.0
 #     #
-#     # What the case proves, in a line or two.
+#     # What the case shows, and why.
 #     #
-#     # timeout: 60              (seconds in emulation; 120 when there is no such line)
+#     # timeout: 60              (how long it may run, in seconds of emulation)
 #     # module: none             (only if the module must not be loaded; else it is)
 #     . /overlaybd/tests/vm/lib.sh
 #
 # The shell runs with `set -eu`: a command that fails ends the case, and the case fails. It also
-# fails when the kernel log shows a warning, an oops or a checker's report while it runs, and when it
-# leaves processes, mounts, dm or loop devices behind. What was made with the helpers below is taken
-# down by them in reverse order when the case ends, and a step of that which fails is a failure;
-# everything else a case cleans up itself.
+# fails when the kernel log shows a warning, an oops or a checker's report while it runs, and when
+# it leaves processes, mounts, dm or loop devices. When the case ends, the devices and mounts that
+# the helpers below created are removed in reverse order, and a removal that fails is a failure. The
+# case itself cleans up everything else.
 #
-# In the guest: $IMAGES is the folder of reference images with manifest.json beside its tables
-# (below), $CASE_TMP an empty folder in memory, $MODULE the file of the module; the binaries of tests/tools
+# In the guest: $IMAGES is the folder of reference images with manifest.json and its tables (below),
+# $CASE_TMP an empty folder in memory, $MODULE the file of the module; the binaries of tests/tools
 # are on the PATH.
 #
 #   fail TEXT...                     ends the case as failed
 #   note TEXT...                     a line for the output, shown when the case fails
 #   report TEXT...                   what the case has checked, shown when it passes
-#   skip TEXT...                     ends the case as skipped: here is nothing that it could check
-#   lacks TEXT...                    the kernel has not got what the case needs: skips it, or fails it on the
-#                                    project's own debugging kernel, which has everything
+#   skip TEXT...                     ends the case as skipped: there is nothing to check here
+#   lacks TEXT...                    the kernel lacks what the case needs: skips it, or fails it on
+#                                    the project's own debugging kernel, which has everything
 #   every TABLE N                    N must be the number of rows of that table (see below)
-#   expect_eq WHAT GOT WANT          GOT must be WANT
+#   expect_eq WHAT VALUE WANT        VALUE must be WANT
 #   expect_ok COMMAND...             must succeed (its output is shown when it does not)
 #   expect_fail COMMAND...           must fail, for whatever reason
-#   expect_eio COMMAND...            must fail, and say that this is for an I/O error
+#   expect_eio COMMAND...            must fail with an I/O error
 #   expect_fail_with TEXT COMMAND... must fail, and its output or the kernel log must contain TEXT
 #   eventually SECONDS COMMAND...    must succeed within that time; tried ten times a second
 #
-#   loop_of FILE [OFFSET [ARGS...]]  read-only loop device of FILE from byte OFFSET on; its name is in
-#                                    $loop. A loop device ends at the last whole sector, so a FILE of
-#                                    any other length is padded with zeroes, in a copy; those in $IMAGES
-#                                    already are.
+#   loop_of FILE [OFFSET [ARGS...]]  read-only loop device of FILE from byte OFFSET on; sets $loop
+#                                    to its name. A loop device ends at the last whole sector, so a
+#                                    FILE of any other length is padded with zeros, in a copy; those
+#                                    in $IMAGES already are
 #   dm_create NAME TABLE [ARGS...]   dmsetup create NAME ARGS... with that table; /dev/mapper/NAME
 #   dm_remove NAME                   removes it before the end of the case
 #   loop_detach DEVICE               the same for a loop device
-#   has_target NAME                  whether the kernel has that target of device-mapper's
-#   null_disk NAME MIB SETTING...    makes /dev/NAME, a null_blk device in memory, with SETTINGs of its configfs
-#                                    folder (irqmode=2: its bios end in a hard interrupt, 1: in a soft one)
-#   udev_start                       starts udevd, which then makes the links in /dev/mapper and looks into each
-#                                    new device. Without it dmsetup makes nodes there, not links, and nothing
-#                                    but the case opens a device
+#   has_target NAME                  whether the kernel has that target of device-mapper
+#   has_kasan                        whether the kernel has KASAN, with which a device costs a tenth
+#                                    of a second
+#   null_disk NAME MIB SETTING...    creates /dev/NAME, a null_blk device in memory, with SETTINGs
+#                                    of its configfs folder (irqmode=2: its bios complete in a hard
+#                                    interrupt, 1: in a soft one)
+#   udev_start                       starts udevd, which creates the links in /dev/mapper and probes
+#                                    each new device. Without it dmsetup creates nodes there, and
+#                                    only the case opens a device
 #   udev_stop                        stops it before the end of the case
-#   original_of FILE                 sets $original to a copy of FILE, of $IMAGES, with the length it has where
-#                                    nothing pads it
-#   run_container DIR COMMAND...     runs COMMAND in a container whose root is what DIR holds, with crun and an
-#                                    overlay as container engines do. Where the kernel has no namespaces or no
-#                                    overlay it is chroot. Sets $container to the one of both that it was
-#   mount_ro DEVICE DIR [ARGS...]    mounts read-only on DIR, which is made
+#   original_of FILE                 sets $original to a copy of FILE, of $IMAGES, with its length
+#                                    before it was padded
+#   run_container DIR COMMAND...     runs COMMAND in a container with the root DIR, by crun and an
+#                                    overlay as container engines do. Where the kernel has no
+#                                    namespaces or no overlay it is chroot. Sets $container to the
+#                                    one it was
+#   mount_ro DEVICE DIR [ARGS...]    mounts read-only on DIR, which it creates
 #   unmount DIR                      unmounts before the end of the case
 #
 #   zfile_of NAME LAYER              loop device + zfile_target NAME for a row of layers.tsv or
-#                                    zfiles.tsv; a raw layer gets a loop device only. Sets $dev and
-#                                    $dev_bytes, the pair lsmt_target wants.
+#                                    zfiles.tsv; a raw layer becomes a loop device only. Sets $dev
+#                                    and $dev_bytes, the pair of arguments for lsmt_target
 #   stack_of NAME SECTORS LAYER...   lsmt_target NAME over such layers, lowest first
+#   reference_stack NAME FILE        lsmt_target NAME over four reference layers, checked by its
+#                                    sha256; FILE keeps the content
+#   layers_in DIR                    a linear device for each layer of a stack that mkimage wrote to
+#                                    DIR, on $loop, the loop device of DIR/layers. Sets $pairs to
+#                                    the arguments for lsmt_target
 #
-#   blkcheck, dmcheck, mkimage ARGS...       the binaries of tests/tools; --help says what they do
-#   holds DEVICE SHA256 [FILE]       what DEVICE holds must have that sha256; it is kept in FILE, and
+#   blkcheck, dmcheck, mkimage ARGS...       the binaries of tests/tools; --help describes them
+#   holds DEVICE SHA256 [FILE]       the content of DEVICE must have that sha256. FILE keeps it, and
 #                                    devices with the same FILE and SHA256 are compared with that
-#   random_reads DEVICE FILE N [ARGS...]     N random reads of any shape must give what FILE holds
-#   refused MESSAGE ERRNO TABLE [TEXT]       dmsetup must refuse the table, with this message and errno
-#                                    name, and a line of the target's own in the log, with TEXT in it;
-#                                    the log is looked at when the case ends
-#   errno_of NAME                    the number of an errno
-#   info_of NAME                     the status of NAME behind the target's name
-#   count_of NAME FIELD              sets $count to the number behind FIELD in the status of NAME; fails if
-#                                    there is none
-#   reads_of NAME                    sets $reads to how many reads a dm device has completed, well or not
-#   turns_of_workers                 sets $turns to how often, since it was last called, workers whose latest
-#                                    work was ours have waited or given way: each piece of work that wakes
-#                                    one adds to it
-#   under_way NAME N [PID...]        whether N reads or more of a dm device have begun and not ended, and these
-#                                    processes wait for I/O
+#   random_reads DEVICE FILE N [ARGS...]     N random reads of any shape must return what FILE holds
+#   generated SEED FIRST COUNT       COUNT generated images from number FIRST on must read as they
+#                                    should
+#   refused MESSAGE ERRNO TABLE [TEXT]
+#                                    dmsetup must refuse the table, with this message and errno
+#                                    name, and a line of the target's own in the log, with TEXT in
+#                                    it. The log is read when the case ends
+#   errno_of NAME                    prints the number of an errno
+#   info_of NAME                     prints the status of NAME after the target's name
+#   count_of NAME FIELD              sets $count to the number after FIELD in the status of NAME;
+#                                    fails if there is none
+#   module_references                prints how many references the module has
+#   reads_of NAME                    sets $reads to how many reads a dm device has completed, well
+#                                    or not
+#   turns_of_workers                 sets $turns to how often, since the last call, workers whose
+#                                    latest work was ours have waited or yielded: each work item
+#                                    that wakes one adds to it
+#   under_way NAME N [PID...]        whether N reads or more of a dm device have begun and not
+#                                    ended, and these processes wait for I/O
 #
-#   page_bytes                       the size of the kernel's pages
-#   bytes_of DEVICE, sectors_of DEVICE       its size
-#   sha256_of FILE [BYTES]           sha256 of the whole file or device, or of its first BYTES
-#   log_mark                         from here on log_since and expect_log look
-#   log_since                        the kernel log since log_mark (or since the case began)
+#   page_bytes                       prints the size of the kernel's pages
+#   bytes_of DEVICE, sectors_of DEVICE       print its size
+#   sha256_of FILE [BYTES]           prints the sha256 of the file or device, or of its first BYTES
+#   log_mark                         log_since and expect_log read from here on
+#   log_since                        prints the kernel log since log_mark (or since the case began)
 #   expect_log TEXT                  the kernel log since then must contain TEXT
 #   expect_no_log TEXT               ... must not
 #
-# Tables made from manifest.json, tab-separated, one row an entry, "-" where it has no such field:
+# Tables from manifest.json, tab-separated, one row an entry, "-" where it has no such field:
 #   zfiles.tsv     file container payload_offset payload_bytes algo block_size verify
 #                  header_overwritten content_bytes content_sha256
 #   layers.tsv     file container payload_offset payload_bytes zfile algo block_size verify
@@ -99,19 +113,22 @@
 #   stacks.tsv     virtual_size sha256 merged_segments layers (separated by commas, lowest first)
 #   malformed.tsv  file kind bytes want reference_reader content_bytes content_sha256
 #   TABLE.rows     how many rows it has
-#   about TABLE FILE                 sets $of_COLUMN for every column of FILE's row; fails if it has none
-# Example: while IFS="$TAB" read -r file container offset bytes rest; do ...; done <"$IMAGES/zfiles.tsv"
+#   about TABLE FILE                 sets $of_COLUMN for every column of FILE's row; fails if there
+#                                    is none
+# Example:
+#   while IFS="$TAB" read -r file container offset bytes rest; do ...; done <"$IMAGES/zfiles.tsv"
 
 set -eu
 
 PATH=$PATH:/overlaybd/tools
 IMAGES=/overlaybd/images
 TAB=$(printf '\t')
-# What is to be undone ("+") and what no longer is ("-"), in order; a file, because helpers may run in
-# subshells. Here and below processes are few: on the debugging kernel each costs up to a tenth of a second.
+# The commands that remove what the case created ("+"), and those that no longer are needed ("-"),
+# in order; a file, because helpers may run in subshells. Here and below processes are few: on the
+# debugging kernel each costs up to a tenth of a second.
 UNDO=$CASE_TMP/.undo
 : >"$UNDO"
-# What the kernel log must say about tables that were refused.
+# What the kernel log must say about refused tables.
 REFUSALS=$CASE_TMP/.refusals
 
 note() {
@@ -214,7 +231,8 @@ loop_of() {
 		fi
 		;;
 	esac
-	loop=$(losetup -r -f --show -o "$lo_offset" "$@" "$lo_file") || fail "no loop device for $lo_file"
+	loop=$(losetup -r -f --show -o "$lo_offset" "$@" "$lo_file") ||
+		fail "no loop device for $lo_file"
 	undo_add "losetup -d $loop"
 }
 
@@ -228,7 +246,8 @@ dm_create() {
 	dc_table=$2
 	shift 2
 	dc_out=$(dmsetup create "$dc_name" "$@" --table "$dc_table" 2>&1) ||
-		fail "dmsetup create $dc_name $* --table '$dc_table': $dc_out; kernel log: $(log_since | tail -n 5)"
+		fail "dmsetup create $dc_name $* --table '$dc_table': $dc_out;" \
+			"kernel log: $(log_since | tail -n 5)"
 	undo_add "dmsetup remove $dc_name"
 }
 
@@ -238,7 +257,12 @@ dm_remove() {
 }
 
 has_target() {
-	dmsetup targets | grep -q "^$1 " || { modprobe "dm-$1" && dmsetup targets | grep -q "^$1 "; } 2>/dev/null
+	dmsetup targets | grep -q "^$1 " ||
+		{ modprobe "dm-$1" && dmsetup targets | grep -q "^$1 "; } 2>/dev/null
+}
+
+has_kasan() {
+	grep -q ' kasan_quarantine_put$' /proc/kallsyms
 }
 
 null_disk() {
@@ -255,7 +279,7 @@ null_disk() {
 	echo 1 >"$nd_dir/power"
 }
 
-# init has told dmsetup that there is no udev.
+# qemu/init has set DM_DISABLE_UDEV: there is no udev.
 udev_start() {
 	/usr/lib/systemd/systemd-udevd --daemon || fail "udevd does not start"
 	undo_add udev_end
@@ -265,7 +289,7 @@ udev_start() {
 udev_end() {
 	udevadm settle --timeout=30 && udevadm control --exit --timeout=30 || return
 	eventually 10 udev_gone
-	# What another udevd, or dmsetup without any, would take for the state of things.
+	# Another udevd, or dmsetup without udev, would take this state for its own.
 	rm -rf /run/udev /dev/disk
 }
 
@@ -280,7 +304,8 @@ udev_stop() {
 }
 
 original_of() {
-	about layers "$1" || about zfiles "$1" || about malformed "$1" || fail "there is no image $1"
+	about layers "$1" || about zfiles "$1" || about malformed "$1" ||
+		fail "there is no image $1"
 	original=$CASE_TMP/original/$1
 	[ ! -e "$original" ] || return 0
 	mkdir -p "${original%/*}"
@@ -288,7 +313,7 @@ original_of() {
 	truncate -s "$of_file_bytes" "$original"
 }
 
-# The command goes into JSON.
+# json_of WORD...: prints the words as JSON strings.
 json_of() {
 	for jo_word; do
 		printf '%s"%s"' "$jo_comma" "$(printf %s "$jo_word" | sed 's/[\\"]/\\&/g')"
@@ -301,12 +326,14 @@ mount_cgroups() {
 	undo_add "umount /sys/fs/cgroup"
 }
 
-# The root is an overlay in memory: an image may be without the folders that crun mounts on. The namespaces are those
-# that engines give a container, without one of the network; it stays in the case's own group of processes.
+# The root is an overlay in memory: an image may lack the folders that crun mounts on. The
+# namespaces are those of a container engine but for that of the network. The container stays in the
+# cgroup of the case.
 run_container() {
 	rc_dir=$1
 	shift
-	if ! [ -e /proc/self/ns/pid ] || ! { grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null; }; then
+	if ! [ -e /proc/self/ns/pid ] ||
+		! { grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null; }; then
 		container=chroot
 		PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$rc_dir" "$@"
 		return
@@ -318,17 +345,21 @@ run_container() {
 	jo_comma=
 	cat >"$rc_bundle/config.json" <<-JSON
 	{"ociVersion": "1.0.2", "hostname": "container", "root": {"path": "rootfs"},
-	 "process": {"cwd": "/", "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "args": [$(json_of "$@")],
-	             "user": {"uid": 0, "gid": 0}},
+	 "process": {"cwd": "/", "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+	             "args": [$(json_of "$@")], "user": {"uid": 0, "gid": 0}},
 	 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
-	            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}],
-	 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]}}
+	            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+	             "options": ["mode=755"]}],
+	 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"},
+	                          {"type": "uts"}]}}
 	JSON
-	# crun looks for it, also when it is to leave groups alone.
+	# crun needs the mount even with --cgroup-manager disabled.
 	grep -q ' /sys/fs/cgroup ' /proc/mounts || mount_cgroups
-	mount -t overlay -o "lowerdir=$rc_dir,upperdir=$rc_bundle/upper,workdir=$rc_bundle/work" overlay "$rc_bundle/rootfs"
+	mount -t overlay -o "lowerdir=$rc_dir,upperdir=$rc_bundle/upper,workdir=$rc_bundle/work" \
+		overlay "$rc_bundle/rootfs"
 	rc_status=0
-	crun --root "$CASE_TMP/crun" --cgroup-manager disabled run --bundle "$rc_bundle" "$CASE.$rc_n" || rc_status=$?
+	crun --root "$CASE_TMP/crun" --cgroup-manager disabled run --bundle "$rc_bundle" \
+		"$CASE.$rc_n" || rc_status=$?
 	umount "$rc_bundle/rootfs"
 	return $rc_status
 }
@@ -375,16 +406,38 @@ stack_of() {
 	dm_create "$so_name" "0 $so_sectors lsmt_target$so_args"
 }
 
+reference_stack() {
+	stack_of "$1" 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt \
+		lsmt/fs3_lz4_4k.zlsmt
+	rs_sha256=$(awk -F '\t' '
+		$4 ~ /^lsmt\/fs0[^,]*,[^,]*,[^,]*,lsmt\/fs3[^,]*$/ { print $2; exit }' \
+		"$IMAGES/stacks.tsv")
+	holds "/dev/mapper/$1" "$rs_sha256" "$2"
+}
+
+# Whole blocks of 4096 bytes, which any lower device can map.
+layers_in() {
+	pairs=
+	li_n=0
+	while read -r li_first li_sectors; do
+		li_n=$((li_n + 1))
+		dm_create "${1##*/}$li_n" \
+			"0 $(((li_sectors + 7) / 8 * 8)) linear $loop $li_first" -r
+		pairs="$pairs /dev/mapper/${1##*/}$li_n $((li_sectors * 512))"
+	done <"$1/table"
+}
+
 # --- contents -------------------------------------------------------------------------------------
 
-# Hashing takes ten times as long as comparing.
+# Where FILE exists it compares: a hash takes ten times as long.
 holds() {
 	if [ -n "${3:-}" ] && [ -e "$3.$2" ]; then
-		ho_out=$(blkcheck sweep "$1" "$3" --unit 1048576 2>&1) || fail "$1 does not hold what it should: $ho_out"
+		ho_out=$(blkcheck sweep "$1" "$3" --unit 1048576 2>&1) ||
+			fail "$1 does not hold what it should: $ho_out"
 		return
 	fi
-	ho_got=$(blkcheck hash "$1" ${3:+--save "$3"}) || fail "$1 cannot be read"
-	expect_eq "sha256 of $1" "$ho_got" "$2"
+	ho_sha256=$(blkcheck hash "$1" ${3:+--save "$3"}) || fail "$1 cannot be read"
+	expect_eq "sha256 of $1" "$ho_sha256" "$2"
 	[ -z "${3:-}" ] || : >"$3.$2"
 }
 
@@ -393,17 +446,17 @@ random_reads() {
 	rr_file=$2
 	rr_count=$3
 	shift 3
-	rr_out=$(blkcheck compare "$rr_device" "$rr_file" --reads "$rr_count" "$@" 2>&1) || fail "$rr_out"
+	rr_out=$(blkcheck compare "$rr_device" "$rr_file" --reads "$rr_count" "$@" 2>&1) ||
+		fail "$rr_out"
 }
 
-# generated SEED FIRST COUNT: generated images in the targets, by as many threads as there are eight files:
-# as many as an image can have. With KASAN every device costs a tenth of a second to make and remove: there
-# it is the first few of them, and CI has all read on the plain kernel.
+# A thread for every eight files, the most that an image has. With KASAN it reads the first 32nd of
+# the images; CI reads all of them on the plain kernel.
 generated() {
 	gn_slots=
 	gn_count=$3
 	gn_files=32
-	if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
+	if has_kasan; then
 		gn_count=$((gn_count / 32))
 		gn_files=16
 	fi
@@ -413,13 +466,14 @@ generated() {
 		gn_slots="$gn_slots $CASE_TMP/slot$gn_n=$loop"
 	done
 	# shellcheck disable=SC2086
-	genrun guest $gn_slots --seed "$1" --first "$2" --count $gn_count >"$CASE_TMP/generated" || fail "$(cat "$CASE_TMP/generated")"
+	genrun guest $gn_slots --seed "$1" --first "$2" --count $gn_count >"$CASE_TMP/generated" ||
+		fail "$(cat "$CASE_TMP/generated")"
 	gn_read=$(awk '/\(refused / { n += $1 } END { print n + 0 }' "$CASE_TMP/generated")
 	expect_eq "images read" "$gn_read" "$gn_count"
 	report "$gn_read images of $3"
 }
 
-# The log has the number of an error, or its name if the kernel was built with names.
+# The log has the name of an error, or its number if the kernel was built without names.
 errno_of() {
 	case $1 in
 	ENOENT) echo 2 ;;
@@ -443,14 +497,18 @@ refused() {
 		"$(printf '%s' "$3" | tr '\n' ';')" >>"$REFUSALS"
 }
 
-# The log in one go, once the case has run: it is long, and so is reading it.
+# Reads the log once, after the case, because it is long.
 refusals_hold() {
 	dmesg -r | awk -F '\t' -v marker="@@refused $CASE $$ " -v refusals="$REFUSALS" '
 		BEGIN {
 			while ((getline line <refusals) > 0) {
 				split(line, f)
 				count++
-				message[f[1]] = f[2]; name[f[1]] = f[3]; number[f[1]] = f[4]; detail[f[1]] = f[5]; table[f[1]] = f[6]
+				message[f[1]] = f[2]
+				name[f[1]] = f[3]
+				number[f[1]] = f[4]
+				detail[f[1]] = f[5]
+				table[f[1]] = f[6]
 			}
 		}
 		at = index($0, marker) { n = substr($0, at + length(marker)) + 0; next }
@@ -459,10 +517,14 @@ refusals_hold() {
 		END {
 			for (n = 1; n <= count; n++) {
 				text = ": " message[n] " (-"
-				if (!index(said[n], text name[n] ")") && !index(said[n], text number[n] ")"))
-					wrong = "is not refused with \"" message[n] "\" and " name[n]
-				else if (!index(said[n], ": overlaybd: ") || (detail[n] != "" && !index(said[n], detail[n])))
-					wrong = "has no line of its own in the log with \"" detail[n] "\""
+				if (!index(said[n], text name[n] ")") &&
+				    !index(said[n], text number[n] ")"))
+					wrong = "is not refused with \"" message[n] "\" and " \
+						name[n]
+				else if (!index(said[n], ": overlaybd: ") ||
+					 (detail[n] != "" && !index(said[n], detail[n])))
+					wrong = "has no line of its own in the log with \"" \
+						detail[n] "\""
 				else
 					continue
 				print "failed: the table \"" table[n] "\" " wrong ": " said[n]
@@ -485,7 +547,11 @@ count_of() {
 	esac
 }
 
-# folder_of NAME: sets $folder to what sysfs has of a dm device.
+module_references() {
+	awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules
+}
+
+# folder_of NAME: sets $folder to the sysfs folder of a dm device.
 folder_of() {
 	fo_number=$(stat -L -c '%t %T' "/dev/mapper/$1") || fail "there is no dm device $1"
 	folder=/sys/dev/block/$((0x${fo_number% *})):$((0x${fo_number#* }))
@@ -496,7 +562,7 @@ reads_of() {
 	read -r reads _ <"$folder/stat"
 }
 
-# Workers come and go, and serve others in between: each is compared with itself.
+# Workers start and end, and do the work of others in between: each is compared with itself.
 turns_of_workers() {
 	turns=$(cat /proc/[0-9]*/status 2>/dev/null | awk -v last="$CASE_TMP/.workers" '
 		BEGIN {
@@ -527,7 +593,7 @@ under_way() {
 	[ "$uw_reads" -ge "$2" ] || return 1
 	shift 2
 	for uw_pid; do
-		# The state stands behind the name, which is in parentheses.
+		# The state follows the name, which is in parentheses.
 		read -r uw_stat <"/proc/$uw_pid/stat" || return 1
 		uw_stat=${uw_stat##*") "}
 		[ "${uw_stat%% *}" = D ] || return 1
@@ -575,7 +641,8 @@ log_since() {
 }
 
 expect_log() {
-	log_since | grep -qF -- "$1" || fail "the kernel log does not say '$1': $(log_since | tail -n 5)"
+	log_since | grep -qF -- "$1" ||
+		fail "the kernel log does not say '$1': $(log_since | tail -n 5)"
 }
 
 expect_no_log() {
@@ -588,7 +655,7 @@ at_exit() {
 	code=$?
 	trap - EXIT
 	set +e
-	# A case is skipped with status 77, and only if it said why.
+	# A case is skipped with status 77, and only if it has given a reason.
 	fine=0
 	[ ! -e "$CASE_TMP/.skip" ] || fine=77
 	if [ "$code" -eq 0 ] && [ -e "$REFUSALS" ]; then
@@ -608,7 +675,7 @@ at_exit() {
 		}' "$UNDO" >"$UNDO.steps"
 	while IFS= read -r step; do
 		if ! step_out=$($step 2>&1); then
-			# Once a case has failed, what follows from that is only noted.
+			# Once a case has failed, this may be a consequence: it is only noted.
 			note "cannot take down: $step: $step_out"
 			[ "$code" -ne "$fine" ] || code=1
 		fi

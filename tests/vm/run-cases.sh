@@ -1,29 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs cases in the guest, one after the other as the host names them, and tells the host when each
-# begins and how it ended. It cleans up behind a case, and what it finds left behind fails the
-# case. It does not read the kernel log: the host judges that.
+# Runs cases in the guest, one after the other as the host names them, and reports to the host when
+# each begins and how it ended. It removes what a case left, and fails the case for it. It does not
+# read the kernel log: the host judges that.
 #
-# Lines to the host, each behind "@@vm " in the kernel log:
+# Lines to the host, each after "@@vm " in the kernel log:
 #   next                      the guest waits for a line on its console: `case CASE` or `finish`
 #   begin CASE SECONDS        the case starts; SECONDS is its limit
-#   | TEXT                    output of the case that is about to end badly
+#   | TEXT                    output of a case that fails
 #   end CASE pass|skip|fail|timeout TEXT
-#   unclean TEXT              something could not be cleaned up: use this guest no longer
+#   unclean TEXT              something could not be removed: the host must not use this guest again
 
 here=/overlaybd/tests/vm
 console=/dev/$(sed 's/.*console=\([A-Za-z0-9]*\).*/\1/' /proc/cmdline)
 out=/run/case.out
 
-# How long a case may run that does not say so itself with a line "# timeout: SECONDS".
-default_limit=120
-
 tell() {
 	printf '<4>@@vm %s\n' "$*" >/dev/kmsg
 }
 
-# Hands lines on standard input to the host. A log line holds about 1000 bytes.
+# Sends the lines of its input to the host. A log line holds about 1000 bytes.
 tell_lines() {
 	tr -cd '\11\12\40-\176' | cut -c1-800 | while IFS= read -r text; do
 		tell "| $text"
@@ -47,15 +44,15 @@ dms() {
 	dmsetup ls 2>/dev/null | awk '$1 != "No" { print $1 }'
 }
 
-# Removes what a case left: processes of its session, udevd, mounts, dm devices, loop devices. Prints what
-# there was.
+# Removes what a case left: processes of its session, udevd, mounts, dm devices, loop devices.
+# Prints each.
 sweep() {
 	session=$1
 	for pid in $(ps -o pid,sid | awk -v s="$session" '$2 == s { print $1 }'); do
 		echo "process $pid: $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 		kill -KILL "$pid" 2>/dev/null
 	done
-	# It has a session of its own, and so has each of its workers.
+	# udevd has a session of its own, and so has each of its workers.
 	for pid in $(pidof systemd-udevd udevadm '(udev-worker)'); do
 		echo "process $pid of udevd"
 		kill -KILL "$pid" 2>/dev/null
@@ -70,7 +67,7 @@ sweep() {
 		echo "mount $dir"
 		umount "$dir" || umount -l "$dir"
 	done
-	# A device goes when nothing stands on it any more, so go round until nothing changes.
+	# A device can be removed once no other is on it: repeat until nothing changes.
 	left=$(dms)
 	for name in $left; do
 		echo "dm device $name: $(dmsetup table "$name" | head -n 1)"
@@ -89,7 +86,7 @@ sweep() {
 	done
 }
 
-# What a sweep could not remove makes later results worthless.
+# Prints what a sweep could not remove: it would spoil later cases.
 unclean() {
 	[ -z "$(dms)" ] || echo "dm devices stay: $(dms | tr '\n' ' ')"
 	[ -z "$(loops)" ] || echo "loop devices stay: $(loops | tr '\n' ' ')"
@@ -100,7 +97,6 @@ run_case() {
 	name=$1
 	file=$here/cases/$name.sh
 	limit=$(directive "$file" timeout)
-	limit=${limit:-$default_limit}
 	export CASE="$name" CASE_TMP="/tmp/$name"
 	rm -rf "$CASE_TMP" /run/case.timeout
 	mkdir -p "$CASE_TMP"
@@ -114,7 +110,7 @@ run_case() {
 		insmod "$MODULE" >>$out 2>&1
 	fi
 
-	# shellcheck disable=SC2086 # an empty one is to vanish
+	# shellcheck disable=SC2086 # an empty $TRACE must vanish
 	setsid sh $TRACE "$file" >>$out 2>&1 </dev/null &
 	case_pid=$!
 	setsid sh -c "
@@ -131,7 +127,7 @@ run_case() {
 	wait $guard 2>/dev/null
 
 	left=$(sweep $case_pid 2>&1)
-	# What the case says of itself: why it is skipped, what it checked.
+	# The reason for a skip, and what the case checked.
 	skipped=
 	[ $code -ne 77 ] || [ ! -e "$CASE_TMP/.skip" ] || read -r skipped <"$CASE_TMP/.skip"
 	remark=
@@ -161,16 +157,16 @@ run_case() {
 	[ -z "$stuck" ] || tell "unclean $stuck"
 }
 
-# Leaks on purpose, before any case does by mistake: what the process of that number asked for must be
-# in the report at the end, or kmemleak's silence about everything else means nothing.
+# Leaks memory on purpose: if kmemleak's report at the end lacks what this process allocated, its
+# silence about the cases means nothing.
 leak() {
 	[ -e /overlaybd/canary.ko ] || return
 	sh -c 'echo $$ >/run/canary; exec insmod /overlaybd/canary.ko'
 	rmmod kmemleak_test
 }
 
-# Unloads the module and asks the kernel for memory nobody refers to any more. Objects younger than
-# five seconds are not reported, and one scan may still find a pointer in a dead stack slot.
+# Unloads the module and asks kmemleak for memory without references. It does not report objects
+# younger than five seconds, and one scan may still find a pointer in a dead stack slot.
 kmemleak() {
 	tell "begin kmemleak 300"
 	control=/sys/kernel/debug/kmemleak
@@ -181,7 +177,7 @@ kmemleak() {
 	sleep 6
 	canary=none
 	[ ! -e /run/canary ] || read -r canary </run/canary
-	# The file has no size, and takes no orders once kmemleak has given up.
+	# The file has no size, and rejects commands once kmemleak has given up.
 	if ! echo scan >$control || ! echo scan >$control || ! cat $control >/run/leaks; then
 		text="${text}kmemleak has given up"
 	else
@@ -207,7 +203,8 @@ kmemleak() {
 	if [ -n "$text" ]; then
 		tell "end kmemleak fail $text"
 	elif [ "$canary" = none ]; then
-		tell "end kmemleak skip no leak was found, but nothing shows that one would be: the kernel has no CONFIG_SAMPLE_KMEMLEAK"
+		tell "end kmemleak skip no leak was found, but nothing shows that one would be:" \
+			"the kernel has no CONFIG_SAMPLE_KMEMLEAK"
 	else
 		tell "end kmemleak pass $made leaks made on purpose were found, no other"
 	fi

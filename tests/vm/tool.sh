@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154
 #
-# What VM cases of overlaybdsetup share, beside lib.sh, which they source first:
+# The functions that VM cases of overlaybdsetup share. They source lib.sh first.
 #
-#   layers_of STACK              sets $layers to the files of a row of stacks.tsv, named by its layers separated by
-#                                commas, as options --layer, with the length each had before it was padded; $want to
-#                                the sha256 of the image, $size to its size
-#   all_kinds                    sets the same to an image of one layer of each kind: compressed and complete by its
-#                                header, in a tar, compressed with a trailer in its last sector, not compressed
+#   layers_of STACK              sets $layers to the files of a row of stacks.tsv, named by its
+#                                layers separated by commas, as options --layer, with the length
+#                                each had before it was padded; $want to the sha256 of the image,
+#                                $size to its size
+#   all_kinds                    sets the same to an image of one layer of each kind: compressed and
+#                                complete by its header, in a tar, compressed with a trailer in its
+#                                last sector, not compressed
 #   open_image NAME ARGS...      overlaybdsetup open; closed when the case ends
 #   close_image NAME [ARGS...]   overlaybdsetup close before that
-#   left                         prints what there is of devices, loop devices and mounts of images
+#   left                         prints the devices, loop devices, mounts and records that exist
 #   nothing_left [WHEN]          there must be none
-#   is_mounted DIR               whether something is mounted there
-#   refuses STATUS TEXT ARGS...  overlaybdsetup must fail with that exit status, say TEXT in its first line, and
-#                                leave no more behind than there was before
+#   is_mounted DIR               whether a file system is mounted there
+#   refuses STATUS TEXT ARGS...  overlaybdsetup must fail with that exit status, have TEXT in its
+#                                first line, and leave what existed before, no more
 #   finds TEXT ARGS...           overlaybdsetup verify must fail and print TEXT
-#   value_of KEY ARGS...          prints the first value of that key in the JSON that overlaybdsetup prints
-#   oci_layout DIR REF FILE...   an OCI image layout of these layer files, lowest first, each in a tar; sets $manifest
-#                                to the digest of its manifest
+#   value_of KEY ARGS...         prints the first value of that key in the JSON of overlaybdsetup
+#   oci_layout DIR REF FILE...   writes an OCI image layout of these layer files, lowest first. Each
+#                                is a blob in a tar, as in registries. Sets $manifest to the digest
+#                                of its manifest
 
-# A file system with a journal, of a root with a static busybox: 16 MiB, made with the guest.
+# An ext4 of 16 MiB with a journal and a static busybox, built with the guest.
 ROOTFS=/overlaybd/rootfs.ext4
 
-# Devices of loop are made as they are needed; a number that is free is no remnant.
+# A loop device without a file is no remnant: the kernel creates them on demand.
 left() {
 	dmsetup ls | awk '$1 != "No" { print "device " $1 }'
 	losetup -n -l -O NAME,BACK-FILE | sed 's/^/loop /'
@@ -39,7 +42,8 @@ nothing_left() {
 }
 
 is_mounted() {
-	awk -v dir="$1" '{ gsub(/\\040/, " ", $5) } $5 == dir { found = 1 } END { exit !found }' /proc/self/mountinfo
+	awk -v dir="$1" '{ gsub(/\\040/, " ", $5) } $5 == dir { found = 1 } END { exit !found }' \
+		/proc/self/mountinfo
 }
 
 layers_of() {
@@ -65,7 +69,8 @@ all_kinds() {
 
 open_image() {
 	oi_name=$1
-	oi_path=$(overlaybdsetup open "$@" 2>"$CASE_TMP/said") || fail "open $*: status $?: $(cat "$CASE_TMP/said")"
+	oi_path=$(overlaybdsetup open "$@" 2>"$CASE_TMP/said") ||
+		fail "open $*: status $?: $(cat "$CASE_TMP/said")"
 	expect_eq "path" "$oi_path" "/dev/mapper/$oi_name"
 	undo_add "overlaybdsetup close $oi_name"
 }
@@ -80,10 +85,10 @@ refuses() {
 	rf_text=$2
 	shift 2
 	rf_before=$(left)
-	rf_got=0
-	overlaybdsetup "$@" >"$CASE_TMP/printed" 2>"$CASE_TMP/said" || rf_got=$?
+	rf_result=0
+	overlaybdsetup "$@" >"$CASE_TMP/printed" 2>"$CASE_TMP/said" || rf_result=$?
 	rf_said=$(cat "$CASE_TMP/said")
-	expect_eq "exit status of '$*' ($rf_said)" "$rf_got" "$rf_status"
+	expect_eq "exit status of '$*' ($rf_said)" "$rf_result" "$rf_status"
 	case $rf_said in
 	"overlaybdsetup: "*"$rf_text"*) ;;
 	*) fail "'$*' does not say '$rf_text': $rf_said" ;;
@@ -105,11 +110,10 @@ finds() {
 value_of() {
 	vo_key=$1
 	shift
-	overlaybdsetup "$@" --json | sed -n "s/^ *\"$vo_key\": \\(.*[^,]\\),\\{0,1\\}\$/\\1/p" | head -n 1
+	overlaybdsetup "$@" --json |
+		sed -n "s/^ *\"$vo_key\": \\(.*[^,]\\),\\{0,1\\}\$/\\1/p" | head -n 1
 }
 
-# oci_layout DIR REF FILE...: writes an OCI image layout of these layer files, lowest first; each becomes a blob in a
-# tar, as registries have them. Sets $manifest to the digest of the manifest.
 oci_layout() {
 	ol_dir=$1
 	ol_ref=$2
@@ -119,19 +123,24 @@ oci_layout() {
 	ol_layers=
 	for ol_file; do
 		mkdir -p "$CASE_TMP/tar"
-		ln -f "$ol_file" "$CASE_TMP/tar/overlaybd.commit" 2>/dev/null || cp "$ol_file" "$CASE_TMP/tar/overlaybd.commit"
+		ln -f "$ol_file" "$CASE_TMP/tar/overlaybd.commit" 2>/dev/null ||
+			cp "$ol_file" "$CASE_TMP/tar/overlaybd.commit"
 		busybox tar -C "$CASE_TMP/tar" -c -f "$CASE_TMP/blob" overlaybd.commit
 		rm "$CASE_TMP/tar/overlaybd.commit"
 		put_blob "$CASE_TMP/blob"
 		ol_layers="$ol_layers${ol_layers:+,}
-			{\"mediaType\": \"application/vnd.oci.image.layer.v1.tar\", \"digest\": \"sha256:$digest\", \"size\": $bytes,
-			 \"annotations\": {\"containerd.io/snapshot/overlaybd/blob-digest\": \"sha256:$digest\",
+			{\"mediaType\": \"application/vnd.oci.image.layer.v1.tar\",
+			 \"digest\": \"sha256:$digest\", \"size\": $bytes, \"annotations\": {
+			  \"containerd.io/snapshot/overlaybd/blob-digest\": \"sha256:$digest\",
 			  \"containerd.io/snapshot/overlaybd/blob-size\": \"$bytes\",
 			  \"containerd.io/snapshot/overlaybd/version\": \"0.1.0\"}}"
 	done
-	printf '{"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}' >"$CASE_TMP/blob"
+	cat >"$CASE_TMP/blob" <<-JSON
+	{"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
+	JSON
 	put_blob "$CASE_TMP/blob"
-	ol_config="{\"mediaType\": \"application/vnd.oci.image.config.v1+json\", \"digest\": \"sha256:$digest\", \"size\": $bytes}"
+	ol_config="{\"mediaType\": \"application/vnd.oci.image.config.v1+json\",
+	 \"digest\": \"sha256:$digest\", \"size\": $bytes}"
 	cat >"$CASE_TMP/blob" <<-JSON
 	{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
 	 "config": $ol_config, "layers": [$ol_layers]}
@@ -141,7 +150,8 @@ oci_layout() {
 	printf '{"imageLayoutVersion": "1.0.0"}' >"$ol_dir/oci-layout"
 	cat >"$ol_dir/index.json" <<-JSON
 	{"schemaVersion": 2, "manifests": [
-	 {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "$manifest", "size": $bytes,
+	 {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "$manifest",
+	  "size": $bytes,
 	  "annotations": {"org.opencontainers.image.ref.name": "$ol_ref"}}]}
 	JSON
 }

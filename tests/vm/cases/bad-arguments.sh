@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tables that are wrong in themselves are refused with a message that names the check and an errno
-# that fits, and nothing stays open behind them.
+# A table that is wrong in itself is refused with a message that names the check, and an errno that
+# fits. A refused table must not keep its lower devices open.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -15,7 +15,7 @@ about malformed $layer
 layer_bytes=$of_bytes
 layer_sectors=$((of_content_bytes / 512))
 
-# Lower devices that can be removed again say so when a refused table keeps them open.
+# The count of openers of these lower devices shows whether a refused table keeps them open.
 loop_of "$IMAGES/$image"
 dm_create zf "0 $(sectors_of "$loop") linear $loop 0" -r
 loop_of "$IMAGES/$layer"
@@ -28,7 +28,8 @@ for target in zfile_target lsmt_target; do
 	note $target
 	refused "Invalid argument count" EINVAL "0 8 $target"
 	refused "Invalid argument count" EINVAL "0 8 $target $zf"
-	refused "Invalid argument count" EINVAL "0 8 $target $zf $bytes $layer" "$target: 3 arguments instead of"
+	refused "Invalid argument count" EINVAL "0 8 $target $zf $bytes $layer" \
+		"$target: 3 arguments instead of"
 	for number in 0 -1 x 1k 0x1000 1.5 18446744073709551616; do
 		refused "Invalid length in bytes" EINVAL "0 8 $target $zf $number" \
 			"$target: the length of $zf must be a positive number of bytes"
@@ -38,7 +39,8 @@ for target in zfile_target lsmt_target; do
 			"has $device_bytes bytes, the table says $number"
 	done
 	for device in /dev/mapper/missing missing; do
-		refused "Device lookup failed" ENOENT "0 8 $target $device 4096" "$target: cannot open $device"
+		refused "Device lookup failed" ENOENT "0 8 $target $device 4096" \
+			"$target: cannot open $device"
 	done
 	refused "Device lookup failed" ENXIO "0 8 $target 259:12345 4096"
 	refused "Device lookup failed" ENOTBLK "0 8 $target $MODULE 4096"
@@ -46,14 +48,17 @@ done
 
 note zfile_target
 refused "Invalid argument count" EINVAL "0 8 zfile_target $zf $bytes $zf $bytes"
-refused "Table is longer than the image" EINVAL "0 130 zfile_target $zf $bytes" "the table has 130 sectors, the image 129"
+refused "Table is longer than the image" EINVAL "0 130 zfile_target $zf $bytes" \
+	"the table has 130 sectors, the image 129"
 refused "ZFile trailer: wrong magic" EINVAL "0 8 zfile_target $zf $((bytes - 1))"
 refused "ZFile: too short for header and trailer" EINVAL "0 8 zfile_target $zf 1"
 
 note lsmt_target
-refused "Table is longer than the image" EINVAL "0 $((layer_sectors + 1)) lsmt_target $layer $layer_bytes"
+refused "Table is longer than the image" EINVAL \
+	"0 $((layer_sectors + 1)) lsmt_target $layer $layer_bytes"
 refused "LSMT header: wrong magic" EINVAL "0 8 lsmt_target $layer $layer_bytes $zf $device_bytes"
-refused "LSMT: too short for header and trailer" EINVAL "0 8 lsmt_target $layer $layer_bytes $layer 1"
+refused "LSMT: too short for header and trailer" EINVAL \
+	"0 8 lsmt_target $layer $layer_bytes $layer 1"
 pairs=
 n=0
 while [ $n -lt 256 ]; do
@@ -62,7 +67,7 @@ while [ $n -lt 256 ]; do
 done
 refused "Too many layers" EINVAL "0 8 lsmt_target$pairs" "256 layers, there may be 255"
 
-# What is right is still taken, and the lower devices have been let go.
+# Right tables are still loaded, and the lower devices are not open.
 dm_create z "0 129 zfile_target $zf $bytes" -r
 dm_create s "0 $layer_sectors lsmt_target $layer $layer_bytes" -r
 dm_remove s

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Sectors of a lower device go bad and are mended while it is read (dm-dust): reads of what lies there
-# fail with an I/O error meanwhile, all others return the right bytes.
+# Sectors of a lower device go bad and are mended while it is read (dm-dust). Reads of what is
+# stored there must fail with an I/O error meanwhile, all others return the right bytes.
 #
 # timeout: 120
 . /overlaybd/tests/vm/lib.sh

@@ -1,18 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A block larger than a page is kept for a while when a part of it is read: it is read and decompressed
-# once for reads in order and for reads at the same time, and what comes of it is right. Where it cannot
-# be read, all who wait for it fail, and it is tried anew.
+# A partial read of a block larger than a page decompresses the whole block, and the cache keeps it:
+# the block is read and decompressed once for reads in order and for reads at the same time, and all
+# of them return the right bytes. Where the block cannot be read, all reads that wait for it fail,
+# and a later read tries again.
 #
 # timeout: 300
 # module: none
 . /overlaybd/tests/vm/lib.sh
 
-# read_together BLOCK FIRST cached|lower [TABLE]: eight reads of 4 KiB at the same time, of a block of 64 KiB from
-# 4 KiB times FIRST on, that is kept or has to come from the lower device. That is then suspended until all
-# eight wait, and may get another table meanwhile. What became of each is in $statuses, in the order of the
-# reads; their data is in files.
+# read_together BLOCK FIRST cached|lower [TABLE]: eight reads of 4 KiB at the same time, of a block
+# of 64 KiB from 4 KiB times FIRST on. The block is cached, or the lower device must read it. In the
+# second case that device is suspended until all eight reads wait, and may get another table
+# meanwhile. Sets $statuses to how each read ended, in order; their data is in files.
 read_together() {
 	if [ "$3" = lower ]; then
 		dmsetup suspend under
@@ -20,8 +21,8 @@ read_together() {
 	pids=
 	n=0
 	while [ $n -lt 8 ]; do
-		dd if=/dev/mapper/z of="$CASE_TMP/part$n" bs=4096 skip=$(($1 * 16 + $2 + n)) count=1 iflag=direct \
-			status=none 2>"$CASE_TMP/error$n" &
+		dd if=/dev/mapper/z of="$CASE_TMP/part$n" bs=4096 skip=$(($1 * 16 + $2 + n)) \
+			count=1 iflag=direct status=none 2>"$CASE_TMP/error$n" &
 		pids="$pids $!"
 		n=$((n + 1))
 	done
@@ -89,7 +90,7 @@ reads_of under
 expect_eq "lower reads" "$reads" $((before + 1))
 count_of z read_errors
 expect_eq "read errors" "$count" 1
-# What is kept can be read all the same.
+# A cached block can still be read.
 read_together 1 0 cached
 expect_eq "the reads" "$statuses" " read read read read read read read read"
 

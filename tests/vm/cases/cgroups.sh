@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# What is read of a lower device is charged to the cgroup of the task that asked, and limited with it,
-# as dm-linear's reads are: when the task maps its bios itself, when the block layer's throttling does,
-# and when a worker does after a suspension. The memory of an index is charged to the cgroup of the task
-# that loads the table.
+# Reads of a lower device are charged to the cgroup of the task that reads the target, and its
+# limits apply, as with dm-linear: when the task maps its bios itself, when the block layer's
+# throttling maps them, and when a worker does after a suspension. The memory of an index is charged
+# to the cgroup of the task that loads the table.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -17,7 +17,7 @@ echo "+io +memory" >$root/cgroup.subtree_control
 mkdir $group
 undo_add "rmdir $group"
 
-# in_group COMMAND...: runs it as a task of the group.
+# in_group COMMAND...: runs it in the group.
 in_group() {
 	(
 		echo 0 >$group/cgroup.procs
@@ -25,7 +25,7 @@ in_group() {
 	)
 }
 
-# Bytes that a disk has read: all, and those charged to the group.
+# Bytes that a disk has read: in all, and charged to the group.
 read_of() {
 	awk '{ print $3 * 512 }' "/sys/block/${1##*/}/stat"
 }
@@ -35,7 +35,7 @@ charged_of() {
 		END { print bytes + 0 }' $group/io.stat
 }
 
-# charged COMMAND...: all that the disk reads while the command runs is charged to the group.
+# charged COMMAND...: all that the disk reads for the command must be charged to the group.
 charged() {
 	ch_read=$(read_of $disk)
 	ch_charged=$(charged_of $disk)
@@ -52,7 +52,7 @@ by_the_reader() {
 	in_group dd if="/dev/mapper/$1" of=/dev/null bs=64k iflag=direct status=none
 }
 
-# The device is limited: what it holds back is mapped by a worker of the block layer's.
+# The device has a limit: a worker of the block layer maps the bios that it holds back.
 by_throttling() {
 	bt_dev=$(dmsetup info -c --noheadings -o major,minor --separator : "$1")
 	echo "$bt_dev rbps=4194304" >$group/io.max
@@ -60,7 +60,7 @@ by_throttling() {
 	echo "$bt_dev rbps=max" >$group/io.max
 }
 
-# What is sent to a suspended device is mapped by a worker of device-mapper's.
+# A worker of device-mapper maps the bios that a suspended device has queued.
 by_a_worker() {
 	dmsetup suspend --nolockfs "$1"
 	{
@@ -68,7 +68,7 @@ by_a_worker() {
 		exec dd if="/dev/mapper/$1" of=/dev/null bs=64k count=4 iflag=direct status=none
 	} &
 	bw_reader=$!
-	# In its read it waits without a signal being able to end it.
+	# The read waits, and no signal can end it.
 	eventually 20 grep -q '^State:.*D' /proc/$bw_reader/status
 	dmsetup resume "$1"
 	wait $bw_reader
@@ -79,7 +79,8 @@ uptime() {
 	sed 's/^\([0-9]*\)\.\([0-9]*\) .*/\1\2/' /proc/uptime
 }
 
-# limited DEVICE: a limit of the disk, 128 KiB a second, holds for the group's reads through the device.
+# limited DEVICE: a limit of the disk, 128 KiB a second, must hold for the group's reads through the
+# device.
 limited() {
 	echo "$(cat /sys/block/${disk##*/}/dev) rbps=131072" >$group/io.max
 	for way in by_the_reader by_a_worker; do
@@ -89,9 +90,9 @@ limited() {
 		li_took=$(($(uptime) - li_start))
 		li_read=$(($(read_of $disk) - li_read))
 		note "$1 $way: $li_read bytes of the disk in $li_took hundredths of a second"
-		# The first of what is allowed may go at once.
+		# The throttling may let half a second's bytes pass at once.
 		[ $((li_took * 131072 / 100)) -ge $((li_read - 131072 / 2)) ] ||
-			fail "$li_read bytes of the disk took $li_took hundredths of a second for '$1 $way'"
+			fail "$li_read bytes took $li_took hundredths of a second for '$1 $way'"
 	done
 	echo "$(cat /sys/block/${disk##*/}/dev) rbps=max" >$group/io.max
 }
@@ -114,8 +115,8 @@ note "the memory of an index"
 charged_memory() {
 	cat $group/memory.current
 }
-# A kernel charges a group 64 pages at a time for each of its processors, and may have done so before. Where pages are
-# large that is as much as an index.
+# A kernel charges a group 64 pages at a time for each of its CPUs, and may have done so before.
+# With large pages that is as much as an index.
 ahead=0
 extents=200000
 if [ "$(page_bytes)" -gt 4096 ]; then
@@ -126,12 +127,13 @@ index=$((extents * 16))
 mkimage layer "$CASE_TMP/layer" --extents $extents
 loop_of "$CASE_TMP/layer"
 table="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/layer")"
-# What else the program takes is charged once.
+# The memory of the program itself is charged once, here.
 in_group dmsetup version >/dev/null
 before=$(charged_memory)
 undo_add "dmsetup remove indexed"
 in_group dmsetup create indexed -r --table "$table"
 after=$(charged_memory)
 note "$before bytes before, $after with an index of $index"
-[ $((after - before)) -ge $((index - ahead)) ] || fail "the group is charged $((after - before)) bytes for an index of $index"
+[ $((after - before)) -ge $((index - ahead)) ] ||
+	fail "the group is charged $((after - before)) bytes for an index of $index"
 dm_remove indexed

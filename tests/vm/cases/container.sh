@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A container from end to end: an OCI layout whose layers are a root file system with a static busybox, opened and
-# mounted by overlaybdsetup; an overlayfs over it with its upper folder in memory, and a program of it run there by
-# crun, or by chroot where the kernel has not what that takes. Then the same image below dm-snapshot, and below
-# dm-verity.
+# A container from end to end. The layers of an OCI layout hold a root file system with a static
+# busybox; overlaybdsetup opens and mounts it. An overlayfs is mounted over it, with its upper
+# folder in memory, and crun runs a program of it (chroot where the kernel lacks what crun needs).
+# Then the same image is used below dm-snapshot and below dm-verity.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -17,19 +17,21 @@ lower=$CASE_TMP/lower
 mkdir "$lower"
 expect_ok overlaybdsetup verify --oci "$CASE_TMP/oci:busybox:1"
 open_image image --oci "$CASE_TMP/oci:busybox:1" --mount "$lower"
-# Past the cache of the device, in which the file system keeps what it has changed in memory.
-dd if=/dev/mapper/image iflag=direct bs=1M 2>/dev/null | cmp - "$ROOTFS" || fail "the image is another one"
+# Direct reads: the file system keeps its changes in the page cache of the device.
+dd if=/dev/mapper/image iflag=direct bs=1M 2>/dev/null | cmp - "$ROOTFS" ||
+	fail "the image is another one"
 
 # shellcheck disable=SC2016 # for the shell in the container
-run_container "$lower" /bin/sh -c 'echo hello from $(cat /etc/name); echo changed >/etc/name' >"$CASE_TMP/out" 2>&1 ||
-	[ "$container" = chroot ] || fail "in the container: $(cat "$CASE_TMP/out")"
+run_container "$lower" /bin/sh -c 'echo hello from $(cat /etc/name); echo changed >/etc/name' \
+	>"$CASE_TMP/out" 2>&1 || [ "$container" = chroot ] ||
+	fail "in the container: $(cat "$CASE_TMP/out")"
 expect_ok grep -qx "hello from overlaybd" "$CASE_TMP/out"
 if [ "$container" = crun ]; then
 	expect_eq "upper folder" "$(cat "$CASE_TMP/container.1/upper/etc/name")" changed
 fi
 expect_eq "image" "$(cat "$lower/etc/name")" overlaybd
 
-# A sandbox that writes its root itself.
+# A sandbox that writes to its root.
 sandbox=$CASE_TMP/sandbox
 mkdir "$sandbox"
 open_image sandbox --oci "$CASE_TMP/oci" --writable "$CASE_TMP/store:8M" --mount "$sandbox"
@@ -47,7 +49,8 @@ open_image image --oci "$CASE_TMP/oci"
 sectors=$(sectors_of /dev/mapper/image)
 hash=$(blkcheck verity /dev/mapper/image "$CASE_TMP/hashes")
 loop_of "$CASE_TMP/hashes"
-dm_create verified "0 $sectors verity 1 /dev/mapper/image $loop 4096 4096 $((sectors / 8)) 0 sha256 $hash -" -r
+verity="1 /dev/mapper/image $loop 4096 4096 $((sectors / 8)) 0 sha256 $hash -"
+dm_create verified "0 $sectors verity $verity" -r
 expect_ok cmp /dev/mapper/verified "$ROOTFS"
 refuses 5 "in use: below verified" close image
 dm_remove verified

@@ -1,18 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tables of five targets, ZFiles and stacks, are made, read, compared and removed a thousand times, then
-# tables that are refused halfway. Afterwards the kernel has as much memory as before.
+# Tables of five targets, ZFiles and stacks, are loaded, read, compared and removed a thousand
+# times, then tables that are refused halfway. Afterwards the kernel must use as much memory as
+# before.
 #
-# With KASAN, where every device costs a tenth of a second, it is a thousand targets in two hundred
-# devices; CI has the thousand on the plain kernel.
+# With KASAN, where every device costs a tenth of a second, it is two hundred devices, a thousand
+# targets; CI runs the thousand devices on the plain kernel.
 #
 # timeout: 600
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf
 layer=neg/l00_ok.lsmt
-# part NAME SECTORS TARGET SHA256: keeps what this target holds in a file, known to be right.
+
+# part NAME SECTORS TARGET SHA256: checks the content of this target and keeps it in a file.
 part() {
 	dm_create "$1" "0 $2 $3" -r
 	holds "/dev/mapper/$1" "$4" "$CASE_TMP/$1"
@@ -42,18 +44,19 @@ part stack $((of_content_bytes / 512)) "$stack" "$of_content_sha256"
 expect_eq "sectors of the table" "$(stat -c %s "$CASE_TMP/content")" $((587 * 512))
 bad="0 65536 $stack $loop 8192"
 
-# Memory that is not there to be had, in KiB: what is free, what caches would give back, and the free pages that each
-# processor keeps for itself, which are many MiB where pages are large.
+# Used memory in KiB: neither free, nor freed by caches on demand, nor in the lists of free pages of
+# each CPU, which hold many MiB where pages are large.
 used() {
 	echo 3 >/proc/sys/vm/drop_caches
 	sleep 1
 	awk -v page="$(page_bytes)" '
 		/^MemTotal|^MemAvailable/ { v[$1] = $2 }
 		$1 == "count:" { kept += $2 * page / 1024 }
-		END { print v["MemTotal:"] - v["MemAvailable:"] - kept }' /proc/meminfo /proc/zoneinfo
+		END { print v["MemTotal:"] - v["MemAvailable:"] - kept }' \
+		/proc/meminfo /proc/zoneinfo
 }
 
-# Areas of vmalloc that the module asked for, by their callers' names.
+# Areas of vmalloc whose callers are functions of the module.
 vmallocs() {
 	grep -c dm_overlaybd /proc/vmallocinfo || true
 }
@@ -66,12 +69,12 @@ round() {
 487 100 $stack" --threads 8 --count "$1" --holds "$CASE_TMP/content"
 }
 
-# The first rounds fill what the kernel keeps: per-CPU caches, slabs, names, ZSTD's workspaces.
+# The first rounds fill the caches of the kernel: per-CPU lists, slabs, names, ZSTD workspaces.
 round 16
 before=$(used)
 areas=$(vmallocs)
 rounds=1000
-if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
+if has_kasan; then
 	rounds=200
 fi
 round $rounds
@@ -84,14 +87,14 @@ done
 after=$(used)
 note "used before $before KiB, after $after KiB; vmalloc areas $areas, $(vmallocs)"
 expect_eq "vmalloc areas of the module" "$(vmallocs)" "$areas"
-# The smallest thing a target holds for long is its index or its reserve, 12 KiB for these: had a
-# thousand of them been left behind, it would be seen.
+# The smallest allocation of a target that lives as long as it, the index or the reserve, is 12 KiB
+# here: a thousand leaked ones exceed the limit.
 limit=6144
-if grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
-	# KASAN keeps back what is freed, up to a 32nd of all memory. There it is kmemleak that finds what
-	# is lost, at the end of the run.
+if has_kasan; then
+	# KASAN delays frees, up to a 32nd of all memory. There kmemleak finds leaks, at the end of
+	# the run.
 	limit=$((limit + $(awk '/^MemTotal/ { print $2 }' /proc/meminfo) / 32))
 fi
 [ $((after - before)) -lt $limit ] || fail "$((after - before)) KiB are gone"
 report "$rounds devices of five targets"
-expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
+expect_eq "module references" "$(module_references)" 0

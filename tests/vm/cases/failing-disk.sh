@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A lower device that cannot read some sectors: whoever reads what lies there gets an I/O error, from
-# one attempt, and the right bytes elsewhere and once it has healed; a table whose structures lie there
-# is refused by their name. A lower device that fails or lies now and then leads to errors, never to
-# wrong bytes or reads that do not return.
+# A lower device cannot read some sectors. Reads of what is stored there must fail with an I/O error
+# after one attempt; reads elsewhere, and all reads once the device has healed, return the right
+# bytes. A table whose structures are stored there is refused by the structure's name. A lower
+# device that fails or corrupts data now and then must lead to errors, never to wrong bytes or to
+# reads that do not return.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-# Blocks of 64 KiB, many more than are kept after being read in part: the first one is stored in sectors
-# 1 to more than 8.
+# Blocks of 64 KiB, many more than the cache keeps. The first is stored in sectors 1 to more than 8.
 mkimage zfile "$CASE_TMP/zf" --bytes 4194304 --block-size 65536
 zbytes=$(stat -c %s "$CASE_TMP/zf")
 loop_of "$CASE_TMP/zf"
@@ -24,7 +24,7 @@ lsectors=$(sectors_of "$lloop")
 read -r _ layer_sectors <"$CASE_TMP/made/table"
 sectors=$(($(stat -c %s "$CASE_TMP/made/content") / 512))
 
-# with_holes DEVICE SECTORS FIRST COUNT: a table on which these sectors cannot be read.
+# with_holes DEVICE SECTORS FIRST COUNT: a table of a device of which these sectors cannot be read.
 with_holes() {
 	wh_end=$(($3 + $4))
 	[ "$3" -eq 0 ] || echo "0 $3 linear $1 0"
@@ -32,7 +32,7 @@ with_holes() {
 	[ $wh_end -ge "$2" ] || echo "$wh_end $(($2 - wh_end)) linear $1 $wh_end"
 }
 
-# swap NAME TABLE: gives a device another table.
+# swap NAME TABLE: loads another table of a device.
 swap() {
 	dmsetup load "$1" -r --table "$2"
 	dmsetup resume "$1"
@@ -110,8 +110,8 @@ more_errors() {
 
 count_of z read_errors
 before=$count
-blkcheck compare /dev/mapper/z "$CASE_TMP/zf.content" --until "$CASE_TMP/stop" --ready "$CASE_TMP/ready" \
-	--reads 1000000 --threads 3 --allow-eio >"$CASE_TMP/out" 2>&1 &
+blkcheck compare /dev/mapper/z "$CASE_TMP/zf.content" --until "$CASE_TMP/stop" \
+	--ready "$CASE_TMP/ready" --reads 1000000 --threads 3 --allow-eio >"$CASE_TMP/out" 2>&1 &
 reader=$!
 eventually 60 test -e "$CASE_TMP/ready"
 swap under "0 $zsectors flakey $zloop 0 1 1 1 error_reads"
@@ -125,7 +125,8 @@ esac
 note "a device that lies: CRCs tell"
 for flaw in "corrupt_bio_byte 700 r 85 0" "random_read_corrupt 500000000"; do
 	swap under "0 $zsectors flakey $zloop 0 0 100 $(echo "$flaw" | wc -w) $flaw"
-	expect_ok blkcheck compare /dev/mapper/z "$CASE_TMP/zf.content" --reads 60 --threads 2 --allow-eio --seed 3
+	expect_ok blkcheck compare /dev/mapper/z "$CASE_TMP/zf.content" --reads 60 --threads 2 \
+		--allow-eio --seed 3
 done
 count_of z crc_errors
 [ "$count" -gt 0 ] || fail "no CRC was wrong: $(info_of z)"
@@ -141,7 +142,8 @@ dm_create zn "0 1024 zfile_target /dev/mapper/liar $(stat -c %s "$CASE_TMP/nocrc
 swap liar "0 $n flakey $loop 0 0 100 2 random_read_corrupt 1000000000"
 unit=0
 while [ $unit -lt 128 ]; do
-	dd if=/dev/mapper/zn of=/dev/null bs=4096 skip=$unit count=1 iflag=direct status=none 2>"$CASE_TMP/out" ||
+	dd if=/dev/mapper/zn of=/dev/null bs=4096 skip=$unit count=1 iflag=direct status=none \
+		2>"$CASE_TMP/out" ||
 		expect_ok grep -q "Input/output error" "$CASE_TMP/out"
 	unit=$((unit + 16))
 done

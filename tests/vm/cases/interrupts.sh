@@ -1,35 +1,40 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Lower devices whose reads end in a hard interrupt, as those of NVMe disks do, and in a soft one: contents
-# are what they should be, read by one and by several, and what cannot be read fails. In a hard interrupt
-# nothing is decompressed, each read wakes a worker for that; in a soft one small blocks of LZ4 are.
+# Lower devices complete their reads in a hard interrupt, as NVMe disks do, or in a soft one. One
+# reader and several must read the right bytes, and reads of bad sectors must fail. Nothing is
+# decompressed in a hard interrupt: each read wakes a worker. In a soft interrupt small LZ4 blocks
+# are decompressed without a worker.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-# A timer ends each read, within the tick that it takes in emulation.
+# A timer completes each read, in emulation at the next tick.
 null_disk hard 8 irqmode=2 completion_nsec=1000
-# With a queue for polling besides, null_blk would end reads in the task.
+# With a polling queue, null_blk would complete reads in the task.
 null_disk soft 8 irqmode=1 poll_queues=0
 
-# Reads of one block each, and whether each of them wakes a worker. Blocks of 64 KiB are kept for a while.
+# Disk, blocks, and whether each read of one block wakes a worker; the cache keeps blocks of 64 KiB.
 reads=24
-for what in "hard 4096 yes" "soft 4096 no" "hard 4096 --zstd yes" "soft 4096 --zstd yes" "hard 65536 -" "soft 65536 -"; do
+for what in "hard 4096 yes" "soft 4096 no" "hard 4096 --zstd yes" "soft 4096 --zstd yes" \
+	"hard 65536 -" "soft 65536 -"; do
 	disk=${what%% *}
 	wakes=${what##* }
 	kind=${what#* }
 	kind=${kind% *}
 	note "blocks of $kind on the $disk disk"
 	# shellcheck disable=SC2086
-	[ -e "$CASE_TMP/$kind" ] || mkimage zfile "$CASE_TMP/$kind" --bytes 1048576 --block-size $kind
+	[ -e "$CASE_TMP/$kind" ] ||
+		mkimage zfile "$CASE_TMP/$kind" --bytes 1048576 --block-size $kind
 	dd if="$CASE_TMP/$kind" of="/dev/$disk" bs=1M conv=fsync status=none
 	dm_create z "0 2048 zfile_target /dev/$disk $(stat -c %s "$CASE_TMP/$kind")" -r
 	if [ "$wakes" != - ]; then
 		turns_of_workers
-		dd if=/dev/mapper/z of="$CASE_TMP/out" bs=4096 count=$reads skip=7 iflag=direct status=none
+		dd if=/dev/mapper/z of="$CASE_TMP/out" bs=4096 count=$reads skip=7 iflag=direct \
+			status=none
 		turns_of_workers
-		expect_ok cmp -n $((reads * 4096)) -i 0:28672 "$CASE_TMP/out" "$CASE_TMP/$kind.content"
+		expect_ok cmp -n $((reads * 4096)) -i 0:28672 "$CASE_TMP/out" \
+			"$CASE_TMP/$kind.content"
 		note "$reads reads, $turns turns of workers"
 		if [ "$wakes" = yes ]; then
 			[ "$turns" -ge $reads ] || fail "not every read has woken a worker"
@@ -41,8 +46,10 @@ for what in "hard 4096 yes" "soft 4096 no" "hard 4096 --zstd yes" "soft 4096 --z
 		note "sectors that cannot be read"
 		# The first block is stored in sectors 1 to more than 4, and read as a whole.
 		echo +2-4 >"/sys/kernel/config/nullb/$disk/badblocks"
-		expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/65536.content" --unit 65536 --bad 0+65536
-		random_reads /dev/mapper/z "$CASE_TMP/65536.content" 15 --seed 2 --threads 4 --bad 0+65536
+		expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/65536.content" --unit 65536 \
+			--bad 0+65536
+		random_reads /dev/mapper/z "$CASE_TMP/65536.content" 15 --seed 2 --threads 4 \
+			--bad 0+65536
 		count_of z read_errors
 		[ "$count" -gt 0 ] || fail "the errors are not counted: $(info_of z)"
 		echo -2-4 >"/sys/kernel/config/nullb/$disk/badblocks"

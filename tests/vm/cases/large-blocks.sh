@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# On a lower device with logical blocks of 4096 bytes a ZFile is read by 512-byte sectors all the same;
-# layers on it are read if their segments are aligned to such blocks, and refused by name if not.
+# On a lower device with logical blocks of 4096 bytes a ZFile can still be read by 512-byte sectors.
+# Layers there can be read if their segments are aligned to such blocks, and are refused by name if
+# not.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-# loop4k FILE: a loop device of whole blocks of 4096 bytes, in $loop.
+# loop4k FILE: sets $loop to a loop device of blocks of 4096 bytes.
 loop4k() {
 	truncate -s %4096 "$1"
 	loop_of "$1" 0 --sector-size 4096
@@ -21,26 +22,15 @@ for block_size in 512 4096 65536; do
 	loop4k "$CASE_TMP/zf$block_size"
 	dm_create z$block_size "0 587 zfile_target $loop $bytes" -r
 	expect_eq "logical block size" "$(blockdev --getss /dev/mapper/z$block_size)" 512
-	random_reads /dev/mapper/z$block_size "$CASE_TMP/zf$block_size.content" 150 --seed $block_size
+	random_reads /dev/mapper/z$block_size "$CASE_TMP/zf$block_size.content" 150 \
+		--seed $block_size
 	expect_ok blkcheck sweep /dev/mapper/z$block_size "$CASE_TMP/zf$block_size.content"
 done
 
-# layers_of DIR: a linear device for each layer in it, on a loop device of such blocks; their pairs
-# of arguments are in $pairs.
-layers_of() {
-	loop4k "$1/layers"
-	pairs=
-	lo_n=0
-	while read -r first sectors; do
-		lo_n=$((lo_n + 1))
-		dm_create "${1##*/}$lo_n" "0 $(((sectors + 7) / 8 * 8)) linear $loop $first" -r
-		pairs="$pairs /dev/mapper/${1##*/}$lo_n $((sectors * 512))"
-	done <"$1/table"
-}
-
 note "aligned layers"
 mkimage stack "$CASE_TMP/aligned" --layers 3 --unit 8
-layers_of "$CASE_TMP/aligned"
+loop4k "$CASE_TMP/aligned/layers"
+layers_in "$CASE_TMP/aligned"
 sectors=$(($(stat -c %s "$CASE_TMP/aligned/content") / 512))
 dm_create s "0 $sectors lsmt_target$pairs" -r
 expect_eq "logical block size" "$(blockdev --getss /dev/mapper/s)" 4096
@@ -49,13 +39,14 @@ expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/aligned/content" --unit 104857
 
 note "layers that are not aligned"
 mkimage stack "$CASE_TMP/odd" --layers 2
-layers_of "$CASE_TMP/odd"
+loop4k "$CASE_TMP/odd/layers"
+layers_in "$CASE_TMP/odd"
 refused "Segments are not aligned to the device's logical blocks" EINVAL \
 	"0 $(($(stat -c %s "$CASE_TMP/odd/content") / 512 / 8 * 8)) lsmt_target$pairs" \
 	"does not fit logical blocks of 4096 bytes"
 
 note "a layer whose length is no multiple of a block, all of whose segments are"
-# The same layer as it was committed, in a ZFile, says what it holds.
+# The same layer as it was committed, in a ZFile, has the right content.
 stack_of committed 32768 lsmt/fs3_lz4_4k.zlsmt
 committed_sha256=$(blkcheck hash /dev/mapper/committed)
 sealed=lsmt/fs3_sealed.lsmt
@@ -72,7 +63,8 @@ pairs=
 n=0
 while read -r first sectors; do
 	n=$((n + 1))
-	dd if="$CASE_TMP/odd/layers" of="$CASE_TMP/layer" bs=512 skip="$first" count="$sectors" status=none
+	dd if="$CASE_TMP/odd/layers" of="$CASE_TMP/layer" bs=512 skip="$first" count="$sectors" \
+		status=none
 	mkimage zfile "$CASE_TMP/z/$n" --content "$CASE_TMP/layer"
 	bytes=$(stat -c %s "$CASE_TMP/z/$n")
 	loop4k "$CASE_TMP/z/$n"

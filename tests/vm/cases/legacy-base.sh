@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The base layer that OverlayBD has shipped since 2021, with garbage in its reserved fields: 517 MiB in
-# a ZFile, 64 GiB as a layer. It is too large for the repository; without it the case is skipped.
+# The base layer that OverlayBD has shipped since 2021, with garbage in its reserved fields: 517 MiB
+# as a ZFile, 64 GiB as a layer. It is too large for the repository; without it the case is skipped.
 #
 # timeout: 400
 . /overlaybd/tests/vm/lib.sh

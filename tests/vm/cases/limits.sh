@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Where chunks and physical blocks of a lower device begin says nothing about the sectors of a target:
-# its queue limits do not repeat it.
+# The offset of a lower device's chunks and physical blocks says nothing about the sectors of a
+# target. The target's queue limits must not repeat it.
 #
 # timeout: 120
 . /overlaybd/tests/vm/lib.sh
 
-# limits_of NAME: chunk_sectors and alignment_offset.
+# limits_of NAME: prints chunk_sectors and alignment_offset.
 limits_of() {
 	lm_disk=/sys/dev/block/$(dmsetup info -c --noheadings -o major,minor --separator : "$1")
-	echo "chunk_sectors $(cat "$lm_disk/queue/chunk_sectors") alignment_offset $(cat "$lm_disk/alignment_offset")"
+	echo "chunk_sectors $(cat "$lm_disk/queue/chunk_sectors")" \
+		"alignment_offset $(cat "$lm_disk/alignment_offset")"
 }
 
 image=neg/z00_ok_trailer.zf
@@ -22,12 +23,13 @@ about malformed $layer
 layer_bytes=$of_bytes
 
 note "a striped device has chunks"
-# No smaller than the ramdisks' physical blocks, which are pages.
+# Not smaller than the physical blocks of the ramdisks, which are pages.
 chunk=$(($(page_bytes) / 512))
 [ $chunk -gt 32 ] || chunk=32
 dm_create striped "0 256 striped 2 $chunk /dev/ram0 0 /dev/ram1 0"
 dd if="$IMAGES/$image" of=/dev/mapper/striped bs=64k conv=fsync status=none
-expect_eq "limits of the striped device" "$(limits_of striped)" "chunk_sectors $chunk alignment_offset 0"
+expect_eq "limits of the striped device" "$(limits_of striped)" \
+	"chunk_sectors $chunk alignment_offset 0"
 dm_create z "0 129 zfile_target /dev/mapper/striped $zfile_bytes" -r
 expect_eq "limits of zfile_target" "$(limits_of z)" "chunk_sectors 0 alignment_offset 0"
 holds /dev/mapper/z "$zfile_sha256"

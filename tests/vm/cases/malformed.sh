@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every deliberately wrong reference image: refused by the name of the check it fails, or read where
-# the fault is none that matters; a damaged block costs an I/O error on that block and nothing else.
+# Every malformed reference image is refused by the name of the check that it fails, or read where
+# the fault does not matter. A damaged block must cost an I/O error on that block and nothing else.
 #
 # timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
-# The check that an image fails, and the errno's name.
+# verdict_of NAME: prints the check that an image fails, and the name of the errno.
 verdict_of() {
 	case $1 in
 	z01_* | z02_*) echo "ZFile header: wrong magic EINVAL" ;;
@@ -42,8 +42,8 @@ verdict_of() {
 	esac
 }
 
-# All images in one file, each from a whole sector on: one loop device and a linear device each
-# instead of many loop devices, which take longer.
+# All images in one file, each from a whole sector on: one loop device, and a linear device for each
+# image. That is faster than many loop devices.
 all=$CASE_TMP/all
 files=
 tables=
@@ -96,13 +96,16 @@ while IFS="$TAB" read -r file kind bytes want _ content sha256; do
 		for unit in 512 4096 8192; do
 			bad=$unit
 			[ $unit -gt 4096 ] || bad=4096
-			expect_ok blkcheck sweep "/dev/mapper/$name" "$undamaged" --unit $unit --bad 0+$bad
+			expect_ok blkcheck sweep "/dev/mapper/$name" "$undamaged" --unit $unit \
+				--bad 0+$bad
 		done
-		expect_ok blkcheck compare "/dev/mapper/$name" "$undamaged" --reads 100 --bad 0+4096 --seed 1
+		expect_ok blkcheck compare "/dev/mapper/$name" "$undamaged" --reads 100 \
+			--bad 0+4096 --seed 1
 		count_of "$name" crc_errors
 		errors=$count
 		count_of "$name" decompress_errors
-		[ $((errors + count)) -gt 0 ] || fail "the status does not count the errors: $(info_of "$name")"
+		[ $((errors + count)) -gt 0 ] ||
+			fail "the status does not count the errors: $(info_of "$name")"
 		dm_remove "$name"
 		reads=$((reads + 1))
 		;;

@@ -1,8 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Fifty devices on one lower device are made at the same time, by as many processes, all read at the
-# same time, and removed at the same time.
+# Fifty processes at a time create fifty devices on one lower device, read them, and remove them.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -20,7 +19,7 @@ while [ $n -lt 50 ]; do
 	n=$((n + 1))
 done
 
-# all COMMAND: runs it once for each name, all at once.
+# all COMMAND: runs it for each name at the same time.
 all() {
 	pids=
 	for name in $names; do
@@ -44,7 +43,7 @@ all create
 for name in $names; do
 	undo_add "dmsetup remove $name"
 done
-expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 50
+expect_eq "module references" "$(module_references)" 50
 pids=
 for name in $names; do
 	blkcheck hash "/dev/mapper/$name" >"$CASE_TMP/hash.$name" &
@@ -58,4 +57,4 @@ for name in $names; do
 	undo_drop "dmsetup remove $name"
 done
 all remove
-expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
+expect_eq "module references" "$(module_references)" 0

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A stack of 255 different layers, each of which shows somewhere, holds what it should; its table line,
-# far longer than the status of other targets, is complete in any buffer or not given at all; loaded
-# again as it stands it makes the same device. A 256th layer is refused.
+# A stack of 255 different layers, each visible somewhere, holds the right bytes. Its table line,
+# far longer than the status of other targets, is complete in any buffer or not returned at all, and
+# creates the same device when it is loaded again. A 256th layer is refused.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh

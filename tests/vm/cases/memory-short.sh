@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# With no memory to be had, reads go on, from the reserve, and return the right bytes; a constructor
-# that gets no memory, at whatever point, refuses the table and leaves nothing behind.
+# Without free memory, reads continue from the reserve and return the right bytes. A constructor
+# whose allocation fails, at any point, refuses the table and leaves nothing allocated.
 #
 # timeout: 400
 . /overlaybd/tests/vm/lib.sh
@@ -10,8 +10,8 @@
 faults=/sys/kernel/debug
 [ -d $faults/failslab ] || lacks "fault injection: allocations cannot be made to fail"
 
-# faults_on PERCENT TIMES IGNORE-WAIT START END: what the marked tasks ask for fails, where the code from
-# START to END is among the callers.
+# faults_on PERCENT TIMES IGNORE-WAIT START END: allocations of the marked tasks fail where a caller
+# is in the code from START to END.
 faults_on() {
 	for kind in failslab fail_page_alloc; do
 		echo "$1" >$faults/$kind/probability
@@ -49,7 +49,8 @@ for kind in "512" "4096" "65536" "65536 --zstd"; do
 	mkimage zfile "$CASE_TMP/made" --bytes 1048576 --block-size $kind
 	loop_of "$CASE_TMP/made"
 	dm_create z "0 2048 zfile_target $loop $(stat -c %s "$CASE_TMP/made")" -r
-	# All that cannot wait fails: the buffers of reads, and the first try of every mempool.
+	# Every allocation that must not wait fails: the buffers of reads, and the first try of each
+	# mempool.
 	faults_on 100 $total Y 0 0xffffffffffffffff
 	expect_ok starved blkcheck compare /dev/mapper/z "$CASE_TMP/made.content" \
 		--reads 8 --threads 4 --seed 1 --direct-only --max-bytes 32768
@@ -66,8 +67,8 @@ done
 note "constructors"
 mkimage zfile "$CASE_TMP/other" --bytes 262144
 loop_of "$CASE_TMP/other"
-# Only what our constructors ask for, themselves or by others: what else a load takes is not ours to test.
-# Modules are the code with the highest addresses, and there is no other one.
+# Only allocations that our constructors cause fail, not the others of a load. The code of modules
+# has the highest addresses, and there is no other module.
 expect_eq modules "$(wc -l </proc/modules)" 1
 read -r _ _ _ _ _ code _ </proc/modules
 faults_on 0 $total N "$code" 0xffffffffffffffff
@@ -79,14 +80,9 @@ expect_ok dmcheck starve z "0 512 zfile_target $loop $(stat -c %s "$CASE_TMP/zst
 note "$ok_out"
 mkimage stack "$CASE_TMP/stack" --layers 3
 loop_of "$CASE_TMP/stack/layers"
-args=
-n=0
-while read -r first sectors; do
-	n=$((n + 1))
-	dm_create "l$n" "0 $sectors linear $loop $first" -r
-	args="$args /dev/mapper/l$n $((sectors * 512))"
-done <"$CASE_TMP/stack/table"
-expect_ok dmcheck starve s "0 $(($(stat -c %s "$CASE_TMP/stack/content") / 512)) lsmt_target$args"
+layers_in "$CASE_TMP/stack"
+sectors=$(($(stat -c %s "$CASE_TMP/stack/content") / 512))
+expect_ok dmcheck starve s "0 $sectors lsmt_target$pairs"
 note "$ok_out"
 faults_off
-expect_eq "module references" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
+expect_eq "module references" "$(module_references)" 0

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# max_index_mib bounds the memory of a target's indexes, max_total_index_mib that of all targets' together:
-# a table that needs more is refused by name, and so is one that needs more than there is.
+# max_index_mib bounds the index memory of one target, max_total_index_mib that of all targets
+# together. A table that needs more is refused by name, and so is one that needs more memory than
+# the machine has.
 #
 # timeout: 240
 # module: none
@@ -56,7 +57,8 @@ expect_ok rmmod dm_overlaybd
 
 note "a quarter of the machine's memory, for all targets"
 expect_ok insmod "$MODULE" max_index_mib=4096
-refused "Indexes are larger than max_total_index_mib" ENOMEM "$claim" "the index takes 2250000000 bytes, other indexes 0"
+refused "Indexes are larger than max_total_index_mib" ENOMEM "$claim" \
+	"the index takes 2250000000 bytes, other indexes 0"
 expect_ok rmmod dm_overlaybd
 
 note "a MiB is room for an index, not for two; merging takes those of the layers as well"
@@ -65,7 +67,8 @@ mkimage layer "$CASE_TMP/half" --extents 24000
 loop_of "$CASE_TMP/half"
 half="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/half")"
 dm_create s "$half" -r
-refused "Indexes are larger than max_total_index_mib" ENOMEM "$half" "together they may take 1048576"
+refused "Indexes are larger than max_total_index_mib" ENOMEM "$half" \
+	"together they may take 1048576"
 dm_remove s
 dm_create s "$half" -r
 dm_remove s

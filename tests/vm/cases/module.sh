@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The module loads, registers both targets with a version, and unloads, twice over; a second insmod
-# while it is loaded is refused.
+# The module loads, registers both targets with a version, and unloads, twice; a second insmod while
+# it is loaded is refused.
 #
 # timeout: 60
 # module: none
@@ -19,7 +19,8 @@ for round in 1 2; do
 		esac
 	done
 	expect_fail insmod "$MODULE"
-	expect_eq "use count" "$(awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules)" 0
+	expect_eq "use count" "$(module_references)" 0
 	expect_ok rmmod dm_overlaybd
-	expect_eq "targets left" "$(dmsetup targets | grep -c -E 'zfile_target|lsmt_target' || true)" 0
+	expect_eq "targets left" \
+		"$(dmsetup targets | grep -c -E 'zfile_target|lsmt_target' || true)" 0
 done

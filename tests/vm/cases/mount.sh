@@ -1,18 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The ext4 on a stack is mounted, every file read and compared with a mount of the same content from
-# a plain file, and unmounted; twice, and by several readers at once.
+# The ext4 on a stack is mounted, and every file compared with that of a mount of the same content
+# from a plain file; twice, and by several readers at once.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt
-four=$(awk -F '\t' '$4 ~ /^lsmt\/fs0[^,]*,[^,]*,[^,]*,lsmt\/fs3[^,]*$/ { print $2; exit }' "$IMAGES/stacks.tsv")
-holds /dev/mapper/s "$four" "$CASE_TMP/content"
+reference_stack s "$CASE_TMP/content"
 loop_of "$CASE_TMP/content"
 
-# Type, size, mode and owner of everything, and the sha256 of every file.
+# describe DIR: prints type, size, mode and owner of all entries, and the sha256 of every file.
 describe() {
 	(
 		cd "$1" || exit
@@ -31,14 +29,14 @@ for round in 1 2; do
 	mount_ro /dev/mapper/s "$CASE_TMP/mnt" -t ext4
 	pids=
 	for reader in 1 2; do
-		describe "$CASE_TMP/mnt" >"$CASE_TMP/got.$reader" &
+		describe "$CASE_TMP/mnt" >"$CASE_TMP/read.$reader" &
 		pids="$pids $!"
 	done
 	for pid in $pids; do
 		wait "$pid" || fail "a reader failed"
 	done
 	for reader in 1 2; do
-		expect_ok cmp "$CASE_TMP/got.$reader" "$CASE_TMP/want"
+		expect_ok cmp "$CASE_TMP/read.$reader" "$CASE_TMP/want"
 	done
 	expect_fail touch "$CASE_TMP/mnt/new"
 	unmount "$CASE_TMP/mnt"

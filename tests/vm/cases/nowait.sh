@@ -1,15 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads that must not wait (RWF_NOWAIT): a stack of raw layers answers them, a ZFile, whose reads wait
-# for memory, declines them and so does a stack on one; no read fails for another reason.
+# Reads with RWF_NOWAIT: a stack of raw layers answers them. A ZFile, whose reads wait for memory,
+# declines them, and so does a stack on one. No read may fail for another reason.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
 
-# counts DEVICE: sets $answered and $refused.
+# counts DEVICE FILE: reads the device, which must hold what the file does; sets $answered and
+# $refused.
 counts() {
-	blkcheck compare "$1" "$2" --reads 300 --seed 1 >"$CASE_TMP/out" 2>&1 || fail "$(cat "$CASE_TMP/out")"
+	blkcheck compare "$1" "$2" --reads 300 --seed 1 >"$CASE_TMP/out" 2>&1 ||
+		fail "$(cat "$CASE_TMP/out")"
 	answered=$(sed 's/.*nowait_answered \([0-9]*\).*/\1/' "$CASE_TMP/out")
 	refused=$(sed 's/.*nowait_refused \([0-9]*\).*/\1/' "$CASE_TMP/out")
 	note "$1: answered $answered, refused $refused"

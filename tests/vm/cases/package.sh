@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# On one of Debian's kernels the module is a package: dpkg has installed it and finds its files as they were
-# packed, modprobe loads the module by its name, and a table that names a target loads it unasked. Removing
-# the package leaves nothing behind, and it can be installed again. A package for another kernel is refused.
+# On one of Debian's kernels the module is a package. dpkg has installed it and finds its files as
+# they were packed, modprobe loads the module by its name, and a table that names a target loads it
+# by itself. The package can be removed without a trace and installed again. A package for another
+# kernel is refused.
 #
 # timeout: 120
 # module: none
@@ -56,7 +57,8 @@ note "removing it"
 expect_ok dpkg -P "$package"
 [ ! -e "$MODULE" ] || fail "the module is still there"
 expect_eq "what dpkg knows" "$(dpkg-query -l "$package" 2>/dev/null || true)" ""
-expect_eq "what depmod knows" "$(grep -c overlaybd "/usr/lib/modules/$release"/modules.* | grep -v ':0$' || true)" ""
+expect_eq "what depmod knows" \
+	"$(grep -c overlaybd "/usr/lib/modules/$release"/modules.* | grep -v ':0$' || true)" ""
 expect_fail modprobe dm-overlaybd
 ! loaded || fail "it has been loaded"
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# On a device that answers in the task that asks, that task decompresses: short reads wake no worker. Of long
-# reads it hands parts over to the other CPU, whose workers run then. All of it, by one reader and by
-# several, LZ4 and ZSTD, is what it should be.
+# A ramdisk completes reads in the task that reads, and that task decompresses: short reads wake no
+# worker. Of long reads it queues parts for the other CPU, whose workers run then. One reader and
+# several must read the right bytes, with LZ4 and with ZSTD.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -26,6 +26,7 @@ for kind in "4096" "4096 --zstd" "65536" "65536 --zstd"; do
 			[ "$turns" -lt $((bytes / unit / 2)) ] || fail "workers had $turns turns"
 		fi
 	done
-	random_reads /dev/mapper/z "$CASE_TMP/zf.content" 40 --seed 1 --threads 4 --max-bytes 1048576
+	random_reads /dev/mapper/z "$CASE_TMP/zf.content" 40 --seed 1 --threads 4 \
+		--max-bytes 1048576
 	dm_remove z
 done

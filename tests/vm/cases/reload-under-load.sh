@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Devices are suspended and resumed, and get new tables with the same content, while threads read them
-# all the time: no read fails, none returns anything else.
+# Devices are suspended and resumed, and get new tables with the same content, while threads read
+# them. No read may fail or return anything else.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh

@@ -1,15 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A device in use is not removed, but can be marked to go with its last user; a lower device in use is
-# not removed either; the module stays as long as there is a device, and goes after the last one.
+# A device in use cannot be removed, but can be marked for removal with its last user. A lower
+# device in use cannot be removed either. The module stays while there is a device, and can be
+# unloaded after the last.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
-
-refs() {
-	awk '$1 == "dm_overlaybd" { print $3 }' /proc/modules
-}
 
 image=neg/z00_ok_trailer.zf
 about malformed $image
@@ -17,9 +14,9 @@ bytes=$of_bytes
 sha256=$of_content_sha256
 loop_of "$IMAGES/$image"
 dm_create under "0 $(sectors_of "$loop") linear $loop 0" -r
-expect_eq "module references" "$(refs)" 0
+expect_eq "module references" "$(module_references)" 0
 expect_ok dmsetup create z -r --table "0 129 zfile_target /dev/mapper/under $bytes"
-expect_eq "module references" "$(refs)" 1
+expect_eq "module references" "$(module_references)" 1
 
 note "in use"
 exec 3</dev/mapper/z
@@ -34,7 +31,7 @@ expect_ok dmsetup info z
 expect_eq "bytes read from what is to go" "$(sha256sum <&3 | cut -d' ' -f1)" "$sha256"
 exec 3<&-
 eventually 10 sh -c '! dmsetup info z'
-expect_eq "module references" "$(refs)" 0
+expect_eq "module references" "$(module_references)" 0
 
 note "while reads are under way"
 mkimage zfile "$CASE_TMP/made" --bytes 500224
@@ -58,7 +55,7 @@ expect_eio dd if=/dev/mapper/z of=/dev/null bs=4096 count=1 iflag=direct
 exec 3<&-
 expect_ok dmsetup remove z
 
-note "a table that is loaded and not active holds the module too"
+note "an inactive table holds the module too"
 dmsetup create z -r --notable
 dmsetup load z -r --table "0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/made")"
 expect_fail rmmod dm_overlaybd

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tables of several targets and tables shorter than the image: a target counts from its own beginning,
-# wherever that is in the table.
+# Tables of several targets, and tables shorter than the image: a target counts sectors from its own
+# beginning, wherever that is in the table.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -26,7 +26,7 @@ a=$zsectors
 b=$((a + 1001))
 hole="$a 1001 error"
 if [ "$(page_bytes)" -gt 4096 ]; then
-	# A page with a sector that cannot be read is not read in part: zeros are between, up to the next page.
+	# No part of a page with a sector that cannot be read can be read: zeros fill it.
 	a=$(((zsectors + 127) / 128 * 128))
 	b=$((a + 128 + 873))
 	hole="$zsectors $((a - zsectors)) zero
@@ -42,8 +42,10 @@ $c $short zfile_target $zloop $zbytes
 $d 33 lsmt_target $layer $layer_bytes" -r
 random_reads /dev/mapper/many "$CASE_TMP/z" 200 --seed 1
 random_reads /dev/mapper/many "$CASE_TMP/s" 200 --seed 2 --device-offset $((b * 512))
-random_reads /dev/mapper/many "$CASE_TMP/z" 100 --seed 3 --device-offset $((c * 512)) --bytes $((short * 512))
-random_reads /dev/mapper/many "$CASE_TMP/s" 40 --seed 4 --device-offset $((d * 512)) --bytes $((33 * 512))
+random_reads /dev/mapper/many "$CASE_TMP/z" 100 --seed 3 --device-offset $((c * 512)) \
+	--bytes $((short * 512))
+random_reads /dev/mapper/many "$CASE_TMP/s" 40 --seed 4 --device-offset $((d * 512)) \
+	--bytes $((33 * 512))
 expect_eio dd if=/dev/mapper/many of=/dev/null bs=512 skip=$a count=1 iflag=direct
 
 note "reads across borders"

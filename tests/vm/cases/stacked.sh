@@ -1,15 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Other mapped devices stand on ours: dm-verity finds every block as it was hashed, a snapshot takes
-# writes that never reach us, a linear device and a loop device show what we do.
+# Other devices stand on ours: dm-verity must find every block as it was hashed, a snapshot takes
+# writes that never reach our target, a linear device and a loop device return what our target does.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_lz4_4k.zlsmt lsmt/fs3_lz4_4k.zlsmt
-four=$(awk -F '\t' '$4 ~ /^lsmt\/fs0[^,]*,[^,]*,[^,]*,lsmt\/fs3[^,]*$/ { print $2; exit }' "$IMAGES/stacks.tsv")
-holds /dev/mapper/s "$four" "$CASE_TMP/content"
+reference_stack s "$CASE_TMP/content"
 mkimage zfile "$CASE_TMP/zf" --bytes 1048576 --block-size 16384
 loop_of "$CASE_TMP/zf"
 dm_create z "0 2048 zfile_target $loop $(stat -c %s "$CASE_TMP/zf")" -r
@@ -21,7 +19,8 @@ for pair in "z $CASE_TMP/zf.content" "s $CASE_TMP/content"; do
 	root=$(blkcheck verity "/dev/mapper/$name" "$CASE_TMP/$name.hashes")
 	loop_of "$CASE_TMP/$name.hashes"
 	sectors=$(sectors_of "/dev/mapper/$name")
-	dm_create "v$name" "0 $sectors verity 1 /dev/mapper/$name $loop 4096 4096 $((sectors / 8)) 0 sha256 $root -" -r
+	verity="1 /dev/mapper/$name $loop 4096 4096 $((sectors / 8)) 0 sha256 $root -"
+	dm_create "v$name" "0 $sectors verity $verity" -r
 	expect_ok blkcheck sweep "/dev/mapper/v$name" "$content" --unit 1048576
 	random_reads "/dev/mapper/v$name" "$content" 60 --seed 1 --unit 4096
 	case $(dmsetup status "v$name") in
@@ -39,7 +38,8 @@ dm_create snap "0 32768 snapshot /dev/mapper/s $cow N 8"
 expect_ok blkcheck sweep /dev/mapper/snap "$CASE_TMP/content" --unit 1048576
 cp "$CASE_TMP/content" "$CASE_TMP/changed"
 for target in /dev/mapper/snap "$CASE_TMP/changed"; do
-	yes overlaybd | dd of="$target" bs=512 seek=12345 count=99 iflag=fullblock conv=notrunc,fsync status=none
+	yes overlaybd | dd of="$target" bs=512 seek=12345 count=99 iflag=fullblock \
+		conv=notrunc,fsync status=none
 done
 random_reads /dev/mapper/snap "$CASE_TMP/changed" 60 --seed 2
 expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/content" --unit 1048576
@@ -53,7 +53,8 @@ dm_remove snap
 
 note "linear, from the middle on, and a loop device"
 dm_create lin "0 1111 linear /dev/mapper/s 3333" -r
-random_reads /dev/mapper/lin "$CASE_TMP/content" 60 --seed 3 --reference-offset $((3333 * 512)) --bytes $((1111 * 512))
+random_reads /dev/mapper/lin "$CASE_TMP/content" 60 --seed 3 \
+	--reference-offset $((3333 * 512)) --bytes $((1111 * 512))
 for direct in on off; do
 	loop=$(losetup -r -f --show --direct-io=$direct /dev/mapper/s)
 	undo_add "losetup -d $loop"

@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every reference stack, of one to eight layers, raw or as ZFiles: it holds what the reference reader
-# found, read as a whole and in random pieces, and is merged into as many segments as that one's. Then
-# the same images from layers of mixed kinds: raw, sealed, in ZFiles of several sorts, in tar. Every
-# reference layer is in one of them.
+# Every reference stack, of one to eight layers, raw or as ZFiles: it holds what the reference
+# reader found, read as a whole and at random, and its merged index has as many segments as that
+# reader's. Then the same images from layers of mixed kinds: raw, sealed, in ZFiles of several
+# kinds, in tar. Every reference layer is in one of these stacks.
 #
 # timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
-# unstack COUNT: removes what stack_of made.
+# unstack COUNT: removes the devices of stack_of.
 unstack() {
 	dm_remove s
 	us_n=0
@@ -37,13 +37,14 @@ check() {
 	holds /dev/mapper/s "$sha256" "$CASE_TMP/$sha256"
 	random_reads /dev/mapper/s "$CASE_TMP/$sha256" 40 --seed $checked
 	[ "$segments" = - ] ||
-		expect_eq status "$(info_of s)" "layers $# segments $segments index_bytes $((segments * 16))"
+		expect_eq status "$(info_of s)" \
+			"layers $# segments $segments index_bytes $((segments * 16))"
 	unstack $#
 	checked=$((checked + 1))
 }
 
-# mix LAYERS [SEGMENTS]: the stack of these layers holds what the one in the table holds whose layers are of
-# the same names up to the first "_".
+# mix LAYERS [SEGMENTS]: the stack of these layers must hold the same as the stack of the table
+# whose layers have the same names up to the first "_".
 mix() {
 	# shellcheck disable=SC2046 # three words
 	set -- "$1" "${2:-}" $(awk -F '\t' -v layers="$1" '
@@ -57,7 +58,7 @@ used=
 checked=0
 elsewhere=0
 while IFS="$TAB" read -r size sha256 segments layers; do
-	# Too large to hash: the case legacy-base looks at it.
+	# Too large to hash: the case legacy-base reads it.
 	if [ "$layers" = legacy/ext4_64 ]; then
 		used=$used,$layers
 		elsewhere=$((elsewhere + 1))
@@ -74,7 +75,7 @@ mix lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k_tar.tar,lsmt/fs2_lz4_4k_mt.zlsmt,lsmt/
 mix lsmt/syn0_lz4_4k.zlsmt,lsmt/syn1_lz4_4k.zlsmt,lsmt/syn2_lz4_4k.zlsmt
 mix lsmt/syn0_lz4_4k.zlsmt,lsmt/empty_lz4_4k.zlsmt
 
-# Whatever layers there are, each has been read in some stack.
+# Each layer of the set has been read in a stack.
 n=0
 while IFS="$TAB" read -r file rest; do
 	case $used, in

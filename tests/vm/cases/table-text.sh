@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# What `dmsetup table` prints makes the same device when it is loaded again; no buffer, however small,
-# is overrun by a status, and one that is too small is reported as that; the lower devices are named
-# as dependencies.
+# What `dmsetup table` prints creates the same device when it is loaded again. A status never writes
+# past a buffer, however small, and reports one that is too small. The lower devices are named as
+# dependencies.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -16,7 +16,7 @@ for name in s s.0; do
 	note "$name: $table"
 	dm_create again "$table" -r
 	expect_eq "table loaded again" "$(dmsetup table again)" "$table"
-	# What was read by then is counted for each device.
+	# Each device counts its own reads.
 	expect_eq "status of both" "$(dmsetup status again | sed 's/ blocks_decompressed.*//')" \
 		"$(dmsetup status $name | sed 's/ blocks_decompressed.*//')"
 	dm_remove again
@@ -39,7 +39,8 @@ dmsetup table many >"$CASE_TMP/table"
 expect_eq lines "$(wc -l <"$CASE_TMP/table")" 3
 dm_create again "$(cat "$CASE_TMP/table")" -r
 expect_eq "table loaded again" "$(dmsetup table again)" "$(cat "$CASE_TMP/table")"
-expect_eq "tables in every buffer" "$(dmcheck status many --table)" "$(cut -d' ' -f4- "$CASE_TMP/table")"
+expect_eq "tables in every buffer" "$(dmcheck status many --table)" \
+	"$(cut -d' ' -f4- "$CASE_TMP/table")"
 expect_ok cmp -n $((310 * 512)) /dev/mapper/again /dev/mapper/many
 
 note "statuses asked for while the device is reloaded"

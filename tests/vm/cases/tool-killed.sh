@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# overlaybdsetup open fails, is interrupted or is killed behind each of its steps. Where it can still do something it
-# leaves nothing; where it cannot, `close` finds the rest, and so does the next `open`. Layers that another image
-# uses stay as they are.
+# overlaybdsetup open fails, is interrupted or is killed after each of its steps. Where it can still
+# act it must leave nothing; where it cannot, `close` finds the rest, and so does the next `open`.
+# Layers that another image uses must stay as they are.
 #
 # timeout: 600
 . /overlaybd/tests/vm/lib.sh
@@ -13,12 +13,13 @@ all_kinds
 mkdir "$CASE_TMP/mnt"
 steps=0
 
-# broken KIND STEP ARGS...: opens an image with that fault; false if it has fewer steps.
+# broken KIND STEP ARGS...: opens an image with that fault; false if `open` has fewer steps.
 broken() {
 	bk_fault=$1:$2
 	shift 2
 	bk_status=0
-	OVERLAYBDSETUP_FAULT=$bk_fault overlaybdsetup open image "$@" >"$CASE_TMP/printed" 2>"$CASE_TMP/said" || bk_status=$?
+	OVERLAYBDSETUP_FAULT=$bk_fault overlaybdsetup open image "$@" >"$CASE_TMP/printed" \
+		2>"$CASE_TMP/said" || bk_status=$?
 	if [ $bk_status = 0 ]; then
 		overlaybdsetup close image
 		return 1
@@ -35,7 +36,7 @@ broken() {
 	expect_eq "status at $bk_fault ($(cat "$CASE_TMP/said"))" $bk_status $bk_want
 }
 
-# kill_all FIRST BY ARGS...: kills an open of these behind every BY-th step from FIRST on.
+# kill_all FIRST BY ARGS...: kills an `open` of these after every BY-th step from FIRST on.
 kill_all() {
 	ka_step=$1
 	ka_by=$2
@@ -43,13 +44,16 @@ kill_all() {
 	ka_before=$(left)
 	while broken kill "$ka_step" "$@"; do
 		if [ $((ka_step % 4)) = 0 ] && ! dmsetup info image >/dev/null 2>&1; then
-			# An image that takes what is left, and leaves nothing of it.
+			# Another image takes what is left over, and leaves nothing.
 			# shellcheck disable=SC2086
-			overlaybdsetup open next $layers >/dev/null || fail "open after kill:$ka_step"
-			overlaybdsetup close next || fail "close of what was opened after kill:$ka_step"
+			overlaybdsetup open next $layers >/dev/null ||
+				fail "open after kill:$ka_step"
+			overlaybdsetup close next ||
+				fail "close of what was opened after kill:$ka_step"
 		fi
-		# There may have been nothing yet.
-		overlaybdsetup close image >/dev/null 2>&1 || [ $? = 4 ] || fail "close after kill:$ka_step"
+		# Status 4: nothing existed yet.
+		overlaybdsetup close image >/dev/null 2>&1 || [ $? = 4 ] ||
+			fail "close after kill:$ka_step"
 		expect_eq "what kill:$ka_step leaves" "$(left)" "$ka_before"
 		ka_step=$((ka_step + ka_by))
 	done
@@ -72,7 +76,7 @@ note "$((step - 1)) steps"
 # shellcheck disable=SC2086
 kill_all 1 1 $layers --mount "$CASE_TMP/mnt"
 
-# With an exception store, which a run that can still do something takes away again.
+# With an exception store, which `open` removes again where it can still act.
 # shellcheck disable=SC2086
 kill_all 2 4 $layers --writable "$CASE_TMP/store:1M"
 rm "$CASE_TMP/store"

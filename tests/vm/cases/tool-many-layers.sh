@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# overlaybdsetup: images of 1, 30 and 255 layers, compressed and each in a file of its own that ends within a sector.
-# They hold what they should, and closing them leaves nothing.
+# overlaybdsetup: images of 1, 30 and 255 compressed layers, each in a file of its own that ends
+# within a sector. They hold the right bytes, and `close` leaves nothing.
 #
 # timeout: 600
 . /overlaybd/tests/vm/lib.sh
@@ -12,11 +12,13 @@ mkimage zfile "$CASE_TMP/made" --bytes 4194304 --seed 5 >/dev/null
 mv "$CASE_TMP/made.content" "$CASE_TMP/content"
 times=
 for count in 1 30 255; do
-	# A layer that needs its last bytes takes four devices; 255 of these would be a minute on the debugging kernel.
+	# A layer whose trailer is needed takes four devices; 255 of these would take a minute on
+	# the debugging kernel.
 	ends=
 	[ $count -le 30 ] || ends=--overwrite-header
-	# shellcheck disable=SC2086 # an empty one is to vanish
-	mkimage split "$CASE_TMP/layer" --content "$CASE_TMP/content" --layers $count --seed $count $ends >/dev/null
+	# shellcheck disable=SC2086 # an empty $ends must vanish
+	mkimage split "$CASE_TMP/layer" --content "$CASE_TMP/content" --layers $count \
+		--seed $count $ends >/dev/null
 	set --
 	n=0
 	while [ $n -lt $count ]; do

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# open --mount mounts the file system, and close unmounts what open mounted and nothing else. A device in use is not
-# closed, and says by what; with --deferred it goes with its last user, and all below it. A journal that would have
-# to be replayed is passed by.
+# `open --mount` mounts the file system, and `close` unmounts what `open` mounted and nothing else.
+# A device in use is not closed, and the message names the user; with --deferred the device goes
+# with its last user, and all devices below it too. A journal that needs a replay is ignored.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -23,7 +23,7 @@ expect_ok grep -q 'ext4 /dev/mapper/image ro' /proc/self/mountinfo
 close_image image
 nothing_left "close of a mount"
 
-# In use in the mount.
+# A file on the mount is open.
 # shellcheck disable=SC2086
 open_image image $layers --mount "$mnt"
 find "$mnt" -type f >"$CASE_TMP/files"
@@ -35,13 +35,13 @@ kill $user
 wait $user || true
 close_image image
 
-# Another mount is the user's.
+# Another mount is not `open`'s.
 # shellcheck disable=SC2086
 open_image image $layers --mount "$mnt"
 mount -o ro /dev/mapper/image "$CASE_TMP/other"
 refuses 5 "in use: mounted on $CASE_TMP/other;" close image
 expect_ok is_mounted "$CASE_TMP/other"
-# It is closed as a whole, or not at all.
+# It is closed completely or not at all.
 expect_ok is_mounted "$mnt"
 sleep 1000 9</dev/mapper/image &
 user=$!
@@ -54,7 +54,7 @@ mount -o ro /dev/mapper/image "$CASE_TMP/other"
 umount "$CASE_TMP/other"
 close_image image
 
-# A process has the device open; it goes with it.
+# A process has the device open; the device goes with the process.
 # shellcheck disable=SC2086
 open_image image $layers
 sleep 1000 9</dev/mapper/image &
@@ -75,9 +75,11 @@ refuses 5 "in use: below above" close image
 dm_remove above
 close_image image
 
-# A journal that would have to be replayed: the image is what its device holds while it is mounted to be written.
+# A journal that needs a replay: the image is the content of a device while it is mounted for
+# writing.
 mkimage split "$CASE_TMP/clean" --content "$ROOTFS" --layers 2 --seed 1 >/dev/null
-open_image image --layer "$CASE_TMP/clean.0" --layer "$CASE_TMP/clean.1" --writable "$CASE_TMP/store" --mount "$mnt"
+open_image image --layer "$CASE_TMP/clean.0" --layer "$CASE_TMP/clean.1" \
+	--writable "$CASE_TMP/store" --mount "$mnt"
 echo new >"$mnt/new"
 sync
 dd if=/dev/mapper/image of="$CASE_TMP/dirty" bs=1M 2>/dev/null

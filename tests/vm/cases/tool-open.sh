@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# overlaybdsetup: reference stacks of all kinds of layers, from files that end within a sector, become devices that
-# hold what they should and leave nothing when closed; the layer files are as they were. The same by the commands
-# that `table` prints.
+# overlaybdsetup: reference stacks of all kinds of layers, from files that end within a sector,
+# become devices that hold the right bytes and leave nothing when they are closed; the layer files
+# do not change. The commands that `table` prints do the same.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -11,7 +11,7 @@
 
 nothing_left "something before"
 opened=0
-# Every stack with a hash, but for those whose layers are nowhere committed.
+# The first eight stacks that have a hash.
 while IFS="$TAB" read -r _ sha256 _ stack; do
 	[ "$sha256" != - ] || continue
 	[ $opened -lt 8 ] || break
@@ -27,7 +27,7 @@ while IFS="$TAB" read -r _ sha256 _ stack; do
 	opened=$((opened + 1))
 done <"$IMAGES/stacks.tsv"
 
-# One layer of each kind, the first of them in a file that nobody may write.
+# One layer of each kind, the first of them in a file without write permission.
 all_kinds
 # shellcheck disable=SC2086
 set -- $layers
@@ -51,7 +51,7 @@ expect_eq "layer files" "$(sha256sum "$2" "$4" "$6" "$8")" "$sums"
 refuses 4 "there is no device image" close image
 refuses 4 "/dev/mapper/image is no device of overlaybdsetup" status image
 
-# By hand. The script's last lines, comments, take it down.
+# By hand. The last lines of the script are comments: the commands that remove the device.
 overlaybdsetup table --name by-hand "$@" >"$CASE_TMP/script"
 # shellcheck source=/dev/null
 (

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Images with layers in common share the devices of these, and the last one to be closed takes them along; with
-# --no-share and with --buffered there are others. Two processes that open one name at once: one wins, the other is
-# told; ten that open different ones all win.
+# Images with layers in common share the devices of these, and the last image that is closed removes
+# them; with --no-share and with --buffered an image has devices of its own. Of several processes
+# that open one name at once, one succeeds and the others fail with a message; ten that open
+# different names all succeed.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -14,9 +15,10 @@ all=$layers
 all_want=$want
 layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt
 
-# devices KIND: how many there are.
+# devices KIND: prints how many there are.
 devices() {
-	dmsetup ls | awk -v start="overlaybd-$1-" 'index($1, start) == 1 { n++ } END { print n + 0 }'
+	dmsetup ls |
+		awk -v start="overlaybd-$1-" 'index($1, start) == 1 { n++ } END { print n + 0 }'
 }
 
 # shellcheck disable=SC2086
@@ -47,14 +49,15 @@ expect_eq "layers with one that shares nothing" "$(devices layer)" 4
 open_image buffered $layers --buffered
 expect_eq "layers with another mode" "$(devices layer)" 6
 overlaybdsetup status --json >"$CASE_TMP/json"
-expect_eq "modes" "$(sed -n 's/^ *"direct_io": \(.*\),$/\1/p' "$CASE_TMP/json" | sort | uniq -c | tr -s ' \n' ' ')" \
-	" 2 false 4 true "
+modes=$(sed -n 's/^ *"direct_io": \(.*\),$/\1/p' "$CASE_TMP/json" | sort | uniq -c |
+	tr -s ' \n' ' ')
+expect_eq "modes" "$modes" " 2 false 4 true "
 close_image alone
 close_image one
 close_image buffered
 nothing_left
 
-# A layer in two places of one image.
+# One layer twice in an image.
 # shellcheck disable=SC2086
 set -- $layers
 open_image twice --layer "$2" --layer "$2"

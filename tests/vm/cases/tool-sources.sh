@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# overlaybdsetup: an image by the snapshotter's config, by an OCI layout, and by a manifest in a content store. Each
-# holds what it should; verify checks the digests of blobs, open their sizes; a layer that is not there is named.
+# overlaybdsetup opens an image by the snapshotter's config, by an OCI layout, and by a manifest in
+# a content store. Each holds the right bytes. `verify` checks the digests of blobs, `open` their
+# sizes; a missing layer is named.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -13,7 +14,7 @@ layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt,lsmt/fs2_lz4_4k.zlsmt,lsmt
 set -- $layers
 set -- "$2" "$4" "$6" "$8"
 
-# opens ARGS...: the image, compared and closed.
+# opens ARGS...: opens the image, compares and closes it.
 opens() {
 	open_image image "$@"
 	holds /dev/mapper/image "$want" "$CASE_TMP/$want"
@@ -21,7 +22,7 @@ opens() {
 	nothing_left "close of $*"
 }
 
-# The config lies in its own folder, and names layers from there.
+# Paths in the config are relative to its folder.
 mkdir -p "$CASE_TMP/cri/3" "$CASE_TMP/cri/0"
 cp "$2" "$CASE_TMP/cri/0/overlaybd.commit"
 config=$CASE_TMP/cri/3/config.v1.json
@@ -53,15 +54,15 @@ opens --oci "$CASE_TMP/oci:v1"
 opens --oci "$CASE_TMP/oci" --manifest "$manifest"
 refuses 1 "no image \"v2\"" open image --oci "$CASE_TMP/oci:v2"
 expect_ok overlaybdsetup verify --oci "$CASE_TMP/oci"
-# What containerd has: blobs alone.
+# A content store as that of containerd: blobs alone.
 rm "$CASE_TMP/oci/index.json" "$CASE_TMP/oci/oci-layout"
 opens --oci "$CASE_TMP/oci" --manifest "$manifest"
 
-# A blob that is another one of the same size: only its digest tells.
+# A blob with other content of the same size: only its digest differs.
 blob=$(find "$CASE_TMP/oci/blobs/sha256" -size +1000k | sed 's|.*/||' | head -n 1)
 printf 'x' | dd of="$CASE_TMP/oci/blobs/sha256/$blob" bs=1 seek=100 conv=notrunc 2>/dev/null
 finds "digest" --oci "$CASE_TMP/oci" --manifest "$manifest"
-# One that is cut: its size.
+# A truncated blob: its size differs.
 truncate -s -512 "$CASE_TMP/oci/blobs/sha256/$blob"
 refuses 1 "bytes, should have" open image --oci "$CASE_TMP/oci" --manifest "$manifest"
 rm "$CASE_TMP/oci/blobs/sha256/$blob"

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# overlaybdsetup where udev runs: the device and those below it have their links when `open` ends, udev has looked into
-# the device and into none of those below, and `close` leaves no link. A store opens and closes there as well.
+# overlaybdsetup with udev: the device and those below it have their links when `open` ends. udev
+# has probed the device and none of those below, and `close` leaves no link. A store opens and
+# closes there as well.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -42,13 +43,14 @@ for n in 1 2 3; do
 	close_image vm
 	nothing_left "round $n"
 done
-# Interrupted with udev at work.
+# Interrupted while udev runs.
 for n in 3 6 9; do
 	# shellcheck disable=SC2086
-	! OVERLAYBDSETUP_FAULT=term:$n overlaybdsetup open vm $layers >"$CASE_TMP/said" 2>&1 || fail "term:$n is not obeyed"
+	! OVERLAYBDSETUP_FAULT=term:$n overlaybdsetup open vm $layers >"$CASE_TMP/said" 2>&1 ||
+		fail "term:$n has no effect"
 	nothing_left "term:$n"
 done
-# No cookie is left behind.
+# No udev cookie, a semaphore, is left.
 expect_eq "semaphores" "$(awk 'NR > 1' /proc/sysvipc/sem)" ""
 udev_stop
 report "$hidden devices below, not looked into"

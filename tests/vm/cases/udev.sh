@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# With udevd at work, as on a host, the device of an image is found and known: dmsetup waits for its link in
-# /dev/mapper, udev finds the file system in it, and nothing keeps it from being removed. A program runs in a
-# container whose root is on it. Without udevd dmsetup makes a node again.
+# With udevd, as on a host, the device of an image is found: dmsetup waits for its link in
+# /dev/mapper, udev finds the file system on it, and nothing keeps the device from being removed. A
+# program runs in a container whose root is on it. Without udevd dmsetup creates a node again.
 #
 # timeout: 120
 . /overlaybd/tests/vm/lib.sh
@@ -20,7 +20,8 @@ expect_eq "the length of the original" "$(stat -c %s "$original")" "$of_payload_
 udev_start
 zfile_of image $file
 [ -L /dev/mapper/image ] || fail "udev has made no link in /dev/mapper"
-expect_eq "the target of the link" "$(readlink -f /dev/mapper/image)" "/dev/$(dmsetup info -c --noheadings -o blkdevname image)"
+expect_eq "the target of the link" "$(readlink -f /dev/mapper/image)" \
+	"/dev/$(dmsetup info -c --noheadings -o blkdevname image)"
 expect_eq "the name that udev knows" "$(property DM_NAME image)" image
 expect_eq "the file system that udev has found" "$(property ID_FS_TYPE image)" ext4
 [ -L "/dev/disk/by-uuid/$(property ID_FS_UUID image)" ] || fail "there is no link by UUID"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A table that is not read-only may name a lower device again, for another target that writes to it:
-# what our target holds of the device stays valid, whichever line comes first.
+# A table that is not read-only may name a lower device again, for another target that writes to it.
+# The reference of our target to that device must stay valid, whichever line comes first.
 #
 # timeout: 120
 . /overlaybd/tests/vm/lib.sh
@@ -17,7 +17,8 @@ zfile_sha256=$of_content_sha256
 about malformed $layer
 layer_bytes=$of_bytes
 
-# mixed FIRST SECOND: a device of these lines can be made, asked, read, loaded anew and removed.
+# mixed FIRST SECOND SHA256: creates a device of these lines, asks for its status, reads, reloads
+# and removes it.
 mixed() {
 	dm_create mixed "$1
 $2"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Nobody can write to a target, whether its table was loaded read-only or not: writes, discards and
-# the like fail, a flush succeeds, and neither reaches the lower device, which stays as it was.
+# No task can write to a target, whether its table was loaded read-only or not: writes, discards and
+# the like fail, a flush succeeds, and none of them reaches the lower device, which does not change.
 #
 # timeout: 240
 . /overlaybd/tests/vm/lib.sh
@@ -20,19 +20,20 @@ about malformed $layer
 layer_bytes=$of_bytes
 layer_sectors=$((of_content_bytes / 512))
 
-# Lower devices that could be written to.
+# Lower devices that can be written.
 for file in zf layer; do
 	loop=$(losetup -f --show "$CASE_TMP/$file")
 	undo_add "losetup -d $loop"
 	eval "$file=$loop"
 done
 
-# Writes, discards and flushes the device has completed.
+# writes DEVICE: prints how many writes, discards and flushes it has completed.
 writes() {
 	awk '{ print $5 + $12 + $16 }' "/sys/block/${1##*/}/stat"
 }
 
-# What is under test does not write: nothing but reads, the rest of the columns stay zero.
+# check NAME WHAT RESULTS: tries to modify a target, with these results, and checks that nothing was
+# written.
 check() {
 	note "$1, $2"
 	before=$(sha256_of "$CASE_TMP/zf")$(sha256_of "$CASE_TMP/layer")
@@ -42,7 +43,8 @@ check() {
 	expect_eq "what came of it" "$(blkcheck modify "/dev/mapper/$1")" "$3"
 	expect_eq "writes to the ZFile's device" "$(writes "$zf")" "$zf_writes"
 	expect_eq "writes to the layer's device" "$(writes "$layer")" "$layer_writes"
-	expect_eq "the lower devices" "$(sha256_of "$CASE_TMP/zf")$(sha256_of "$CASE_TMP/layer")" "$before"
+	expect_eq "the lower devices" "$(sha256_of "$CASE_TMP/zf")$(sha256_of "$CASE_TMP/layer")" \
+		"$before"
 	echo 3 >/proc/sys/vm/drop_caches
 	expect_eq "the content" "$(blkcheck hash "/dev/mapper/$1")" "$content"
 }
@@ -69,17 +71,18 @@ for mode in "" -r; do
 	[ -n "$mode" ] || want=$writable
 	# shellcheck disable=SC2086
 	dm_create z "0 129 zfile_target $zf $bytes" $mode
-	expect_eq "read-only" "$(blockdev --getro /dev/mapper/z)" "$([ -n "$mode" ] && echo 1 || echo 0)"
+	expect_eq "read-only" "$(blockdev --getro /dev/mapper/z)" \
+		"$([ -n "$mode" ] && echo 1 || echo 0)"
 	check z "zfile_target $mode" "$want"
 	dm_remove z
-	# A part without data too: zeros are not to be written over either.
+	# All of the stack, also where it has no data: zeros must not be overwritten either.
 	# shellcheck disable=SC2086
 	dm_create s "0 $layer_sectors lsmt_target $layer $layer_bytes" $mode
 	check s "lsmt_target $mode" "$want"
 	dm_remove s
 done
 
-# The statistics would have shown it.
+# The statistics count a write to the lower device.
 before=$(writes "$zf")
 dd if=/dev/zero of="$zf" bs=4096 count=1 oflag=direct status=none
 [ "$(writes "$zf")" -gt "$before" ] || fail "writes are not counted"
