@@ -7,7 +7,9 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | [`read_through`] | the path of a read: lower read, completion, end of the bio |
+//! | [`read_through`] | the lower read of a bio |
+//! | [`completion`] | where a read is decompressed, and the end of its bio |
+//! | [`pending`] | a target that is read through, and the state of one read |
 //! | [`block_cache`] | which decompressed blocks of a device stay in memory |
 //! | [`buffer`] | the memory of a read in flight, with a reserve |
 //! | [`offload`] | when a task passes decompression to another CPU |
@@ -15,6 +17,8 @@
 
 pub(crate) mod block_cache;
 pub(crate) mod buffer;
+mod completion;
 mod offload;
+pub(crate) mod pending;
 pub(crate) mod read_through;
 mod stack;

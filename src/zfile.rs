@@ -64,13 +64,13 @@ use crate::{
             FillGuard, //
         },
         buffer::BufferPool,
-        read_through::{
+        pending::{
             Corrupt,
             Cost,
-            LowerRead,
             Pending,
             ReadThrough, //
         },
+        read_through::LowerRead,
     },
     sys::zstd::ZstdContexts,
 };

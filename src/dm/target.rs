@@ -92,7 +92,7 @@ pub(crate) trait Target: Sized + Send + Sync + 'static {
     const VERSION: [c_uint; 3];
     /// What the type declares about itself.
     const FEATURES: Features;
-    /// State that a bio needs beyond `map`: `()`, or [`Pending`](crate::io::read_through::Pending).
+    /// State that a bio needs beyond `map`: `()`, or [`Pending`](crate::io::pending::Pending).
     type Io: PerBio;
     /// What all targets of the type share; made when the type is registered.
     type Context: Send + Sync;

@@ -7,7 +7,7 @@ use super::{
     plan::Blocks,
     Zfile, //
 };
-use crate::{block::bio::BioWriter, io::read_through::Corrupt, sys::crc32c::crc32c};
+use crate::{block::bio::BioWriter, io::pending::Corrupt, sys::crc32c::crc32c};
 use overlaybd_format::{
     units::{
         BlockIndex,
