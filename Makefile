@@ -82,6 +82,7 @@ help:
 	@echo 'make text-check    columns and words of all text files'
 	@echo 'make unsafe-check  no unsafe outside the safe wrappers, each use with its'
 	@echo '                   reason inside'
+	@echo 'make layers-check  no circle between files, no import of a higher layer'
 	@echo 'make checkpatch    checkpatch.pl over the patches to post, against the answers'
 	@echo 'make docs          the page of the targets, under the Sphinx of the kernel'
 	@echo 'make in-tree       checkpatch and docs; then the module in a kernel tree, =m and =y,'
@@ -270,6 +271,10 @@ clippy-module: $(if $(KDIR),,kernel-$(KERNEL))
 shellcheck: packages-check
 	@grep -rIlE '^#!/(usr/)?bin/(env )?(ba)?sh$$' .ci packaging qemu tests vendor/verify.sh | \
 		xargs "$$(qemu/packages --print-dir check)/usr/bin/shellcheck" --check-sourced
+
+.PHONY: layers-check
+layers-check:
+	@tests/check-layers
 
 .PHONY: unsafe-check
 unsafe-check: packages-build
