@@ -14,6 +14,7 @@ macro_rules! exact {
     ($($name:ident($left:ty, $right:ty): $checked:ident, $wrapping:ident;)*) => {
         $(
             #[inline(always)]
+            #[track_caller]
             #[allow(clippy::disallowed_methods, reason = "the assertion finds an overflow")]
             pub(crate) const fn $name(left: $left, right: $right) -> $left {
                 debug_assert!(left.$checked(right).is_some(), "arithmetic overflow");
