@@ -19,7 +19,9 @@
 //! layer, or of the image, and behind sector 2^50, where no entry can start: it is cut there.
 
 mod error;
+mod extent;
 mod fields;
+mod header_trailer;
 mod index;
 mod layer;
 mod map;
@@ -29,9 +31,28 @@ mod segment;
 mod testing;
 
 pub use error::OpenError;
-pub use fields::{EntryFields, HeaderTrailerFields};
+pub use extent::Extent;
+pub use fields::{
+    EntryFields,
+    HeaderTrailerFields, //
+};
+pub use header_trailer::HEADER_LEN;
 pub use index::IndexLoader;
-pub use layer::{trailer_offset, virtual_size, Layer, HEADER_LEN};
-pub use map::{words_needed, Extent, MapBuilder, MapError, SegmentMap};
-pub use merge::{merge, Cursor, MergeError, MAX_LAYERS};
+pub use layer::{
+    trailer_offset,
+    virtual_size,
+    Layer, //
+};
+pub use map::{
+    words_needed,
+    MapBuilder,
+    MapError,
+    SegmentMap, //
+};
+pub use merge::{
+    merge,
+    Cursor,
+    MergeError,
+    MAX_LAYERS, //
+};
 pub use segment::Segment;

@@ -125,6 +125,7 @@ mod arith;
 mod convert;
 mod error;
 mod fields;
+mod header_trailer;
 mod records;
 #[cfg(test)]
 mod testing;
@@ -133,7 +134,11 @@ pub mod lsmt;
 pub mod units;
 pub mod zfile;
 
-pub use error::{ErrorKind, FormatError};
+pub use error::{
+    ErrorKind,
+    FormatError,
+    StructureError, //
+};
 
 /// CRC-32C (Castagnoli, reflected polynomial `0x82f63b78`) without initial or final inversion.
 ///

@@ -3,7 +3,13 @@
 //! Fixed-size records out of a stream that arrives in chunks of any size. It keeps at most one
 //! record back and never holds on to a chunk.
 
-use crate::arith::{add_usize, sub_usize};
+use crate::{
+    arith::{
+        add_usize,
+        sub_usize, //
+    },
+    StructureError, //
+};
 
 /// Cuts a stream into records of `N` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +82,15 @@ impl<const N: usize> Records<N> {
         rest
     }
 
-    /// Whether the stream stands between two records.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.filled == 0
+    /// Ends a stream from which `entries` records came, where `expected` must have come.
+    pub(crate) fn finish(&self, entries: u32, expected: u32) -> Result<(), StructureError> {
+        if entries != expected {
+            return Err(StructureError::IndexIncomplete { entries, expected });
+        }
+        if self.filled != 0 {
+            return Err(StructureError::IndexSurplus { expected });
+        }
+        Ok(())
     }
 }
 
@@ -109,9 +121,10 @@ mod tests {
                         .unwrap();
                 }
                 assert_eq!(seen, stream[..20]);
-                assert!(!records.is_whole());
+                let surplus = StructureError::IndexSurplus { expected: 5 };
+                assert_eq!(records.finish(5, 5), Err(surplus));
                 records.push(&[0], |_| Ok::<(), ()>(())).unwrap();
-                assert!(records.is_whole());
+                assert_eq!(records.finish(6, 6), Ok(()));
             }
         }
     }

@@ -4,8 +4,19 @@
 //! byte of the ZFile itself are all 64-bit numbers, and mixing two of them up must not compile. The
 //! types never wrap: what can overflow returns [`None`].
 
-use crate::arith::{add_u64, shl_u32, shl_u64, shr_u64, sub_u32};
-use crate::convert::{u64_from, usize_from};
+use crate::{
+    arith::{
+        add_u64,
+        shl_u32,
+        shl_u64,
+        shr_u64,
+        sub_u32, //
+    },
+    convert::{
+        u64_from,
+        usize_from, //
+    },
+};
 use core::fmt;
 
 /// The size of a sector in bytes, whatever the block size of any device.

@@ -81,10 +81,27 @@ mod lz4;
 #[cfg(test)]
 mod testing;
 
-pub use block::{decode, BlockError, Decompress};
+pub use block::{
+    decode,
+    BlockError,
+    Decompress, //
+};
 pub use error::OpenError;
 pub use fields::HeaderTrailerFields;
 pub use header_trailer::HEADER_LEN;
-pub use jump_table::{groups_needed, Blocks, Group, JumpTable, JumpTableBuilder, StoredBlock};
-pub use layout::{open, Algorithm, HeaderOutcome, Layout, PendingTrailer};
+pub use jump_table::{
+    groups_needed,
+    Blocks,
+    Group,
+    JumpTable,
+    JumpTableBuilder,
+    StoredBlock, //
+};
+pub use layout::{
+    open,
+    Algorithm,
+    HeaderOutcome,
+    Layout,
+    PendingTrailer, //
+};
 pub use lz4::Lz4;

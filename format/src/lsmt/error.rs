@@ -2,78 +2,31 @@
 
 //! Why an LSMT layer does not open: one variant per check.
 
-use crate::units::{Bytes, Sector, Sectors};
-use crate::{ErrorKind, FormatError};
-use core::ffi::CStr;
-use core::fmt;
+use crate::{
+    units::{
+        Bytes,
+        Sector,
+        Sectors, //
+    },
+    ErrorKind,
+    FormatError,
+    StructureError, //
+};
+use core::{
+    ffi::CStr,
+    fmt, //
+};
 
 /// Why an LSMT layer does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The blob has no room for a header and a trailer.
-    TooShort {
-        /// The length of the blob.
-        blob_len: Bytes,
-        /// The least it would have to be.
-        needed: Bytes,
-    },
-    /// The header does not start with the magic of an LSMT layer: it is none, or it is compressed.
-    HeaderMagic {
-        /// The first eight bytes.
-        found: [u8; 8],
-    },
-    /// The header does not have the flag of a header: it may be a trailer.
-    HeaderFlag {
-        /// The flags.
-        flags: u32,
-    },
-    /// The header does not have the flag of a data file: it may be the index of a writable layer.
-    HeaderType {
-        /// The flags.
-        flags: u32,
-    },
-    /// The last 4096 bytes are no trailer: the blob is cut, padded or writable, or its length is
-    /// wrong.
-    TrailerMagic {
-        /// The first eight bytes of where the trailer should be.
-        found: [u8; 8],
-    },
-    /// The trailer has the flag of a header.
-    TrailerFlag {
-        /// The flags.
-        flags: u32,
-    },
-    /// The trailer does not have the flag of a data file.
-    TrailerType {
-        /// The flags.
-        flags: u32,
-    },
-    /// The trailer is not marked as sealed: the layer was never finished.
-    TrailerNotSealed {
-        /// The flags.
-        flags: u32,
-    },
+    /// A check that both formats make.
+    Structure(StructureError),
     /// The virtual size is no whole number of sectors.
     VirtualSize {
         /// The virtual size.
         bytes: Bytes,
-    },
-    /// The index has more entries than any reader accepts.
-    IndexTooLong {
-        /// The number of entries.
-        entries: u64,
-        /// The most there may be.
-        limit: u64,
-    },
-    /// The index is not between the header and the trailer.
-    IndexPlace {
-        /// Where the index starts.
-        offset: u64,
-        /// How long it is.
-        len: Bytes,
-        /// Where it has to end at the latest.
-        limit: u64,
     },
     /// An entry starts before the one in front of it ends.
     EntryOrder {
@@ -96,18 +49,6 @@ pub enum OpenError {
         /// Where data has to end at the latest.
         limit: Sector,
     },
-    /// The caller brought fewer bytes than the index has.
-    IndexIncomplete {
-        /// The number of entries that came whole.
-        entries: u32,
-        /// The number of entries of the index.
-        expected: u32,
-    },
-    /// The caller brought more bytes than the index has.
-    IndexSurplus {
-        /// The number of entries of the index.
-        expected: u32,
-    },
     /// The caller brought too little memory for the index.
     Memory {
         /// The number of segments.
@@ -119,29 +60,34 @@ pub enum OpenError {
 
 impl FormatError for OpenError {
     fn message(&self) -> &'static CStr {
+        use StructureError::*;
+
         match self {
-            Self::TooShort { .. } => c"LSMT: too short for header and trailer",
-            Self::HeaderMagic { .. } => c"LSMT header: wrong magic",
-            Self::HeaderFlag { .. } => c"LSMT header: not marked as header",
-            Self::HeaderType { .. } => c"LSMT header: not marked as data file",
-            Self::TrailerMagic { .. } => c"LSMT trailer: wrong magic",
-            Self::TrailerFlag { .. } => c"LSMT trailer: marked as header",
-            Self::TrailerType { .. } => c"LSMT trailer: not marked as data file",
-            Self::TrailerNotSealed { .. } => c"LSMT trailer: not sealed",
+            Self::Structure(error) => match error {
+                TooShort { .. } => c"LSMT: too short for header and trailer",
+                HeaderMagic { .. } => c"LSMT header: wrong magic",
+                HeaderFlag { .. } => c"LSMT header: not marked as header",
+                HeaderType { .. } => c"LSMT header: not marked as data file",
+                TrailerMagic { .. } => c"LSMT trailer: wrong magic",
+                TrailerFlag { .. } => c"LSMT trailer: marked as header",
+                TrailerType { .. } => c"LSMT trailer: not marked as data file",
+                TrailerNotSealed { .. } => c"LSMT trailer: not sealed",
+                IndexTooLong { .. } => c"LSMT index: too many entries",
+                IndexPlace { .. } => c"LSMT index: outside of the layer",
+                IndexIncomplete { .. } => c"LSMT index: incomplete",
+                IndexSurplus { .. } => c"LSMT index: more bytes than entries",
+            },
             Self::VirtualSize { .. } => c"LSMT: virtual size is not a multiple of 512",
-            Self::IndexTooLong { .. } => c"LSMT index: too many entries",
-            Self::IndexPlace { .. } => c"LSMT index: outside of the layer",
             Self::EntryOrder { .. } => c"LSMT index: entries out of order",
             Self::EntrySource { .. } => c"LSMT index: data outside of the layer",
-            Self::IndexIncomplete { .. } => c"LSMT index: incomplete",
-            Self::IndexSurplus { .. } => c"LSMT index: more bytes than entries",
             Self::Memory { .. } => c"LSMT index: too little memory",
         }
     }
 
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::IndexTooLong { .. } | Self::Memory { .. } => ErrorKind::TooLarge,
+            Self::Structure(error) => error.kind(),
+            Self::Memory { .. } => ErrorKind::TooLarge,
             _ => ErrorKind::Malformed,
         }
     }
@@ -151,25 +97,8 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message().to_str().unwrap_or_default())?;
         match self {
-            Self::TooShort { blob_len, needed } => {
-                write!(f, " ({blob_len} bytes, needs {needed})")
-            }
-            Self::HeaderMagic { found } | Self::TrailerMagic { found } => {
-                write!(f, " ({:#018x})", u64::from_be_bytes(*found))
-            }
-            Self::HeaderFlag { flags }
-            | Self::HeaderType { flags }
-            | Self::TrailerFlag { flags }
-            | Self::TrailerType { flags }
-            | Self::TrailerNotSealed { flags } => write!(f, " (flags {flags:#x})"),
+            Self::Structure(error) => error.write_values(f),
             Self::VirtualSize { bytes } => write!(f, " ({bytes} bytes)"),
-            Self::IndexTooLong { entries, limit } => {
-                write!(f, " ({entries}, at most {limit})")
-            }
-            Self::IndexPlace { offset, len, limit } => write!(
-                f,
-                " ({len} bytes at {offset}, may start at 4096 and end at {limit})"
-            ),
             Self::EntryOrder {
                 entry,
                 start,
@@ -187,10 +116,6 @@ impl fmt::Display for OpenError {
                 f,
                 " (entry {entry}: {len} sectors at {source}, may start at 8 and end at {limit})"
             ),
-            Self::IndexIncomplete { entries, expected } => {
-                write!(f, " ({entries} of {expected} entries)")
-            }
-            Self::IndexSurplus { expected } => write!(f, " ({expected} entries)"),
             Self::Memory { segments, needed } => {
                 write!(f, " ({segments} segments, needs {needed})")
             }
@@ -199,3 +124,9 @@ impl fmt::Display for OpenError {
 }
 
 impl core::error::Error for OpenError {}
+
+impl From<StructureError> for OpenError {
+    fn from(error: StructureError) -> Self {
+        Self::Structure(error)
+    }
+}

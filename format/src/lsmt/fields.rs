@@ -5,11 +5,37 @@
 //!
 //! All of it is inline: a program that never asks, as the kernel module, has no code of it.
 
-use super::layer::{HeaderTrailer, HEADER_LEN};
-use super::segment::{LAYER_SHIFT, PADDING_START, SOURCE_MASK, START_BITS, START_MASK, ZEROED};
-use crate::convert::low_u8;
-use crate::fields::{bytes_at, u32_at, u64_at, u8_at};
-use crate::units::{Sector, Sectors};
+use super::{
+    header_trailer::{
+        HeaderTrailer,
+        HEADER_LEN, //
+    },
+    segment::{
+        LAYER_SHIFT,
+        PADDING_START,
+        SOURCE_MASK,
+        START_BITS,
+        START_MASK,
+        ZEROED, //
+    },
+};
+use crate::{
+    convert::low_u8,
+    fields::{
+        bytes_at,
+        u32_at,
+        u64_at,
+        u8_at, //
+    },
+    header_trailer::{
+        Flags,
+        Unchecked as _, //
+    },
+    units::{
+        Sector,
+        Sectors, //
+    },
+};
 
 /// The length of a uuid in a header or trailer: 36 characters and a NUL.
 const UUID_LEN: usize = 37;
@@ -18,7 +44,7 @@ const UUID_LEN: usize = 37;
 const TAG_LEN: usize = 256;
 
 /// The flags that have a name, lowest bit first.
-const FLAGS: [(u32, &str); 6] = [
+const FLAGS: [(u64, &str); 6] = [
     (1 << 0, "header"),
     (1 << 1, "data"),
     (1 << 2, "sealed"),
@@ -64,7 +90,7 @@ impl HeaderTrailerFields {
         Self {
             has_magic: fields.has_magic(),
             size: u32_at::<24, HEADER_LEN>(area),
-            flags: fields.flags().0,
+            flags: u32_at::<28, HEADER_LEN>(area),
             index_offset: fields.index_offset(),
             index_size: fields.index_size(),
             virtual_size: fields.virtual_size(),
@@ -79,10 +105,7 @@ impl HeaderTrailerFields {
     /// The names of the flags that are set, lowest bit first. A flag without a name is left out.
     #[inline]
     pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
-        let flags = self.flags;
-        FLAGS
-            .into_iter()
-            .filter_map(move |(bit, name)| (flags & bit != 0).then_some(name))
+        Flags(self.flags.into()).names(&FLAGS)
     }
 }
 
@@ -131,7 +154,13 @@ impl EntryFields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsmt::testing::{area, entry, DATA, HEADER, SEALED};
+    use crate::lsmt::testing::{
+        area,
+        entry,
+        DATA,
+        HEADER,
+        SEALED, //
+    };
     use std::vec::Vec;
 
     #[test]

@@ -3,15 +3,25 @@
 //! The index of one layer, from its bytes to checked segments in order. It never trusts an entry:
 //! what comes out can be merged and read as it is.
 
-use super::error::OpenError;
-use super::layer::Layer;
-use super::segment::Segment;
-use crate::arith::{add_u32, add_usize};
-use crate::convert::usize_from;
-use crate::records::Records;
-use crate::units::Sector;
-use core::fmt;
-use core::ops::DerefMut;
+use super::{
+    error::OpenError,
+    layer::Layer,
+    segment::Segment, //
+};
+use crate::{
+    arith::{
+        add_u32,
+        add_usize, //
+    },
+    convert::usize_from,
+    records::Records,
+    units::Sector,
+    StructureError, //
+};
+use core::{
+    fmt,
+    ops::DerefMut, //
+};
 
 /// The first sector of data in a blob: the header is in front of it.
 const DATA_START: Sector = Sector::new(8);
@@ -107,9 +117,9 @@ impl Progress {
         records.push(bytes, |raw| {
             let entry = *entries;
             if entry >= *expected {
-                return Err(OpenError::IndexSurplus {
+                return Err(OpenError::Structure(StructureError::IndexSurplus {
                     expected: *expected,
-                });
+                }));
             }
             *entries = add_u32(entry, 1);
             let Some(segment) = Segment::from_entry(raw) else {
@@ -137,9 +147,9 @@ impl Progress {
             }
             // Not reachable without: new() saw to it that there is memory for each entry.
             let Some(slot) = segments.get_mut(*live) else {
-                return Err(OpenError::IndexSurplus {
+                return Err(OpenError::Structure(StructureError::IndexSurplus {
                     expected: *expected,
-                });
+                }));
             };
             *slot = segment.cut();
             *live = add_usize(*live, 1);
@@ -148,17 +158,7 @@ impl Progress {
     }
 
     fn finish(&self) -> Result<(), OpenError> {
-        let expected = self.expected;
-        if !self.records.is_whole() && self.entries == expected {
-            return Err(OpenError::IndexSurplus { expected });
-        }
-        if self.entries != expected {
-            return Err(OpenError::IndexIncomplete {
-                entries: self.entries,
-                expected,
-            });
-        }
-        Ok(())
+        Ok(self.records.finish(self.entries, self.expected)?)
     }
 }
 
@@ -180,11 +180,19 @@ fn has_source_in(segment: Segment, data_end: Sector) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsmt::testing::{data, entry, layer};
-    use crate::units::Sectors;
-    use crate::FormatError;
-    use std::vec;
-    use std::vec::Vec;
+    use crate::{
+        lsmt::testing::{
+            data,
+            entry,
+            layer, //
+        },
+        units::Sectors,
+        FormatError, //
+    };
+    use std::{
+        vec,
+        vec::Vec, //
+    };
 
     const PADDING: [u8; 16] = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -327,12 +335,12 @@ mod tests {
         loader.push(&[0; 15]).unwrap();
         assert_eq!(
             loader.finish().unwrap_err(),
-            OpenError::IndexIncomplete {
+            OpenError::Structure(StructureError::IndexIncomplete {
                 entries: 2,
                 expected: 3
-            }
+            })
         );
-        let surplus = OpenError::IndexSurplus { expected: 3 };
+        let surplus = OpenError::Structure(StructureError::IndexSurplus { expected: 3 });
         let mut loader = start();
         assert_eq!(loader.push(&[PADDING; 4].concat()).unwrap_err(), surplus);
         let mut loader = start();

@@ -14,10 +14,18 @@
 //! 2i + 1; layer i of n is leaf n + i. That holds for any n, not only for powers of two.
 
 use super::segment::Segment;
-use crate::arith::{add_usize, shl_u64, sub_u32};
-use crate::convert::low_u8;
-use core::fmt;
-use core::ops::Deref;
+use crate::{
+    arith::{
+        add_usize,
+        shl_u64,
+        sub_u32, //
+    },
+    convert::low_u8, //
+};
+use core::{
+    fmt,
+    ops::Deref, //
+};
 
 /// The most layers an image can have.
 pub const MAX_LAYERS: usize = 255;
@@ -298,10 +306,15 @@ impl LayerSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsmt::testing::{data, zeros};
-    use std::string::ToString;
-    use std::vec;
-    use std::vec::Vec;
+    use crate::lsmt::testing::{
+        data,
+        zeros, //
+    };
+    use std::{
+        string::ToString,
+        vec,
+        vec::Vec, //
+    };
 
     fn merged(layers: &[&[Segment]]) -> Vec<Segment> {
         // Cursors of any content.

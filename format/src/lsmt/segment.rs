@@ -2,10 +2,23 @@
 
 //! A run of sectors of the image that one layer knows: 16 bytes, packed as the format packs them.
 
-use crate::arith::{add_u64, sub_u64};
-use crate::convert::{low_u32, low_u8, u64_from_u32, u64_from_u8};
-use crate::fields::u64_at;
-use crate::units::{Sector, Sectors};
+use crate::{
+    arith::{
+        add_u64,
+        sub_u64, //
+    },
+    convert::{
+        low_u32,
+        low_u8,
+        u64_from_u32,
+        u64_from_u8, //
+    },
+    fields::u64_at,
+    units::{
+        Sector,
+        Sectors, //
+    },
+};
 use core::fmt;
 
 pub(super) const START_BITS: u32 = 50;
@@ -235,7 +248,11 @@ impl fmt::Debug for Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsmt::testing::{data, entry, zeros};
+    use crate::lsmt::testing::{
+        data,
+        entry,
+        zeros, //
+    };
 
     #[test]
     fn fields_do_not_touch_each_other() {

@@ -2,9 +2,16 @@
 
 //! Headers, trailers and segments for the unit tests of this folder.
 
-use super::layer::{Layer, HEADER_LEN};
-use super::segment::Segment;
-use crate::units::{Bytes, Sector, Sectors};
+use super::{
+    header_trailer::HEADER_LEN,
+    layer::Layer,
+    segment::Segment, //
+};
+use crate::units::{
+    Bytes,
+    Sector,
+    Sectors, //
+};
 
 pub(super) const HEADER: u32 = 1 << 0;
 pub(super) const DATA: u32 = 1 << 1;

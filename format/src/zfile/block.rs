@@ -3,12 +3,25 @@
 //! One stored block to its content. It never reads past the block, and never calls a block right
 //! that does not decompress to its exact length.
 
-use super::layout::{Layout, CRC_LEN};
-use crate::convert::{u64_from, usize_from};
-use crate::units::{BlockIndex, Bytes};
-use crate::Crc32c;
-use core::ffi::CStr;
-use core::fmt;
+use super::layout::{
+    Layout,
+    CRC_LEN, //
+};
+use crate::{
+    convert::{
+        u64_from,
+        usize_from, //
+    },
+    units::{
+        BlockIndex,
+        Bytes, //
+    },
+    Crc32c, //
+};
+use core::{
+    ffi::CStr,
+    fmt, //
+};
 
 /// The seed of the CRC of a block.
 const CRC_SEED: u32 = 100_007;
@@ -199,12 +212,18 @@ fn check<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::crc32c;
-    use crate::zfile::testing::layout;
-    use crate::zfile::Lz4;
-    use std::string::ToString;
-    use std::vec;
-    use std::vec::Vec;
+    use crate::{
+        testing::crc32c,
+        zfile::{
+            testing::layout,
+            Lz4, //
+        },
+    };
+    use std::{
+        string::ToString,
+        vec,
+        vec::Vec, //
+    };
 
     /// One block of 4096 zeros as LZ4, and the CRC that follows it.
     const ZEROS: &[u8] =

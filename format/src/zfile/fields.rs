@@ -5,17 +5,31 @@
 //!
 //! All of it is inline: a program that never asks, as the kernel module, has no code of it.
 
-use super::header_trailer::{HeaderTrailer, HEADER_LEN};
-use crate::fields::{u32_at, u8_at};
-use crate::Crc32c;
+use super::header_trailer::{
+    HeaderTrailer,
+    DIGEST,
+    HEADER_LEN,
+    OVERWRITTEN, //
+};
+use crate::{
+    fields::{
+        u32_at,
+        u8_at, //
+    },
+    header_trailer::{
+        Flags,
+        Unchecked as _, //
+    },
+    Crc32c, //
+};
 
 /// The flags that have a name, lowest bit first.
 const FLAGS: [(u64, &str); 6] = [
     (1 << 0, "header"),
     (1 << 1, "data"),
     (1 << 2, "sealed"),
-    (1 << 3, "header_overwritten"),
-    (1 << 4, "digest"),
+    (OVERWRITTEN, "header_overwritten"),
+    (DIGEST, "digest"),
     (1 << 5, "index_compressed"),
 ];
 
@@ -86,32 +100,36 @@ impl HeaderTrailerFields {
     /// The names of the flags that are set, lowest bit first. A flag without a name is left out.
     #[inline]
     pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
-        let flags = self.flags;
-        FLAGS
-            .into_iter()
-            .filter_map(move |(bit, name)| (flags & bit != 0).then_some(name))
+        Flags(self.flags).names(&FLAGS)
     }
 
     /// Whether the digest and the CRC of the index are of meaning.
     #[inline]
     #[must_use]
     pub fn has_digest(&self) -> bool {
-        self.flags & 1 << 4 != 0
+        self.flags & DIGEST != 0
     }
 
     /// Whether a header says all that the trailer does, so that the trailer is not looked at.
     #[inline]
     #[must_use]
     pub fn is_overwritten(&self) -> bool {
-        self.flags & 1 << 3 != 0
+        self.flags & OVERWRITTEN != 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::crc32c;
-    use crate::zfile::testing::{Fields, DATA, DIGEST, HEADER, OVERWRITTEN, SEALED};
+    use crate::{
+        testing::crc32c,
+        zfile::testing::{
+            Fields,
+            DATA,
+            HEADER,
+            SEALED, //
+        },
+    };
     use std::vec::Vec;
 
     const WRITTEN: Fields = Fields {

@@ -1,42 +1,69 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The 512-byte area that a ZFile has at its start (header) and at its end (trailer), and what of
-//! it can be checked without knowing which of the two it is. It judges no field but the digest.
+//! The 512 bytes that a ZFile has at its start (header) and at its end (trailer): the raw fields
+//! that a reader needs. No field is judged here but the digest, which covers all of them.
 
-use crate::fields::{bytes_at, u32_at, u64_at, u8_at};
-use crate::Crc32c;
+use crate::{
+    fields::{
+        bytes_at,
+        u32_at,
+        u64_at,
+        u8_at, //
+    },
+    header_trailer::{
+        Flags,
+        Unchecked,
+        MAGIC_LEN, //
+    },
+    Crc32c, //
+};
 
 /// The length of a ZFile's header in bytes, and of its trailer: both have the same length.
 pub const HEADER_LEN: usize = 512;
 
-/// What both header and trailer start with: "ZFile", a version, "tuji.yyf@Alibaba".
-const MAGIC: [u8; 24] = *b"ZFile\0\x01\0tuji.yyf@Alibaba";
+/// The flag of a header that the writer rewrote after compression: it has all fields of the trailer.
+pub(super) const OVERWRITTEN: u64 = 1 << 3;
 
-/// A header or trailer, not checked yet.
+/// The flag of a header or trailer whose digest and CRC of the index are valid.
+pub(super) const DIGEST: u64 = 1 << 4;
+
+/// A header or trailer that has not been checked yet.
+///
+/// In old files the flags above bit 5 are garbage. Bit 5 ("index is compressed") is declared, but no
+/// writer sets it and no reader honours it.
 #[derive(Clone, Copy)]
 pub(super) struct HeaderTrailer<'a>(pub(super) &'a [u8; HEADER_LEN]);
 
-impl HeaderTrailer<'_> {
-    pub(super) fn has_magic(self) -> bool {
-        *bytes_at::<0, 24, HEADER_LEN>(self.0) == MAGIC
+impl Unchecked for HeaderTrailer<'_> {
+    /// A name, a version, and "tuji.yyf@Alibaba".
+    const MAGIC: [u8; MAGIC_LEN] = *b"ZFile\0\x01\0tuji.yyf@Alibaba";
+
+    fn magic(self) -> [u8; MAGIC_LEN] {
+        *bytes_at::<0, MAGIC_LEN, HEADER_LEN>(self.0)
     }
 
-    /// The first eight bytes, for the error that says there is no magic.
-    pub(super) fn first_bytes(self) -> [u8; 8] {
-        *bytes_at::<0, 8, HEADER_LEN>(self.0)
-    }
-
-    pub(super) fn flags(self) -> Flags {
+    fn flags(self) -> Flags {
         Flags(u64_at::<32, HEADER_LEN>(self.0))
     }
+}
 
-    /// The digest in the area, and the one of the area: the CRC of all 512 bytes, with those of the
-    /// digest itself taken as zero. [`None`] if the area has no digest.
-    pub(super) fn digests(self, crc: Crc32c) -> Option<(u32, u32)> {
-        if !self.flags().has_digest() {
+impl HeaderTrailer<'_> {
+    pub(super) fn is_overwritten(self) -> bool {
+        self.flags().0 & OVERWRITTEN != 0
+    }
+
+    fn has_digest(self) -> bool {
+        self.flags().0 & DIGEST != 0
+    }
+
+    /// The stored and the computed digest if they differ. [`None`] if they agree, or if there is no
+    /// digest.
+    pub(super) fn wrong_digest(self, crc: Crc32c) -> Option<(u32, u32)> {
+        if !self.has_digest() {
             return None;
         }
-        Some((self.stored_digest(), self.computed_digest(crc)))
+        let (stored, computed) = (self.stored_digest(), self.computed_digest(crc));
+        (stored != computed).then_some((stored, computed))
     }
 
     #[inline]
@@ -44,6 +71,7 @@ impl HeaderTrailer<'_> {
         u32_at::<28, HEADER_LEN>(self.0)
     }
 
+    /// The CRC of all 512 bytes, with those of the digest itself taken as zero.
     #[inline]
     pub(super) fn computed_digest(self, crc: Crc32c) -> u32 {
         let before = bytes_at::<0, 28, HEADER_LEN>(self.0);
@@ -64,13 +92,9 @@ impl HeaderTrailer<'_> {
         u64_at::<56, HEADER_LEN>(self.0)
     }
 
-    /// The CRC of the index, [`None`] if the area has none.
+    /// The CRC of the index, [`None`] if there is none.
     pub(super) fn index_crc(self) -> Option<u32> {
-        if self.flags().has_digest() {
-            Some(u32_at::<64, HEADER_LEN>(self.0))
-        } else {
-            None
-        }
+        self.has_digest().then(|| u32_at::<64, HEADER_LEN>(self.0))
     }
 
     pub(super) fn block_size(self) -> u32 {
@@ -88,35 +112,5 @@ impl HeaderTrailer<'_> {
     /// Whether a CRC follows each block.
     pub(super) fn verify(self) -> bool {
         u8_at::<88, HEADER_LEN>(self.0) != 0
-    }
-}
-
-/// The flags of an area. Bits above 5 are garbage in old files; bit 5 ("index is compressed") is
-/// declared, never set and never honoured.
-#[derive(Clone, Copy)]
-pub(super) struct Flags(pub(super) u64);
-
-impl Flags {
-    pub(super) const fn is_header(self) -> bool {
-        self.0 & 1 << 0 != 0
-    }
-
-    /// A data file, as opposed to an index file.
-    pub(super) const fn is_data(self) -> bool {
-        self.0 & 1 << 1 != 0
-    }
-
-    pub(super) const fn is_sealed(self) -> bool {
-        self.0 & 1 << 2 != 0
-    }
-
-    /// The header was written again at the end, and says all that the trailer does.
-    pub(super) const fn is_overwritten(self) -> bool {
-        self.0 & 1 << 3 != 0
-    }
-
-    /// The digest and the CRC of the index are valid.
-    const fn has_digest(self) -> bool {
-        self.0 & 1 << 4 != 0
     }
 }

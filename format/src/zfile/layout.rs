@@ -3,12 +3,41 @@
 //! Where things are in a ZFile, from its header and, where the header was not overwritten, its
 //! trailer. A [`Layout`] exists only after every check that needs no more than those two.
 
-use super::error::OpenError;
-use super::header_trailer::{HeaderTrailer, HEADER_LEN};
-use crate::arith::{add_u32, mul_u64};
-use crate::convert::{u64_from, usize_from};
-use crate::units::{BlockIndex, BlockSize, Bytes, CompressedOffset, ContentOffset};
-use crate::Crc32c;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    error::OpenError,
+    header_trailer::{
+        HeaderTrailer,
+        HEADER_LEN, //
+    },
+};
+use crate::{
+    arith::{
+        add_u32,
+        mul_u64, //
+    },
+    convert::{
+        u64_from,
+        usize_from, //
+    },
+    header_trailer::{
+        check_index_entries,
+        check_index_place,
+        trailer_offset,
+        Unchecked as _, //
+    },
+    units::{
+        BlockIndex,
+        BlockSize,
+        Bytes,
+        CompressedOffset,
+        ContentOffset, //
+    },
+    Crc32c,
+    StructureError, //
+};
 
 /// The most entries an index may have: 4 GB of them. Readers refuse more since 2026.
 const MAX_INDEX_ENTRIES: u64 = 1_000_000_000;
@@ -75,41 +104,23 @@ impl Layout {
         }
 
         let entries = area.index_size();
-        let block_count = match u32::try_from(entries) {
-            Ok(count) if entries <= MAX_INDEX_ENTRIES => count,
-            _ => {
-                return Err(OpenError::IndexTooLong {
-                    entries,
-                    limit: MAX_INDEX_ENTRIES,
-                })
-            }
-        };
+        let block_count = check_index_entries(entries, MAX_INDEX_ENTRIES)?;
         let blocks = block_size.blocks_needed(Bytes::new(content_len));
         if entries != blocks {
             return Err(OpenError::IndexSize { entries, blocks });
         }
-
-        let index_offset = area.index_offset();
-        let index_len = mul_u64(entries, ENTRY_LEN);
-        let end = index_offset.checked_add(index_len);
-        if index_offset < HEADER_BYTES || end.is_none_or(|end| end > limit) {
-            return Err(OpenError::IndexPlace {
-                offset: index_offset,
-                len: Bytes::new(index_len),
-                limit,
-            });
-        }
-
-        Ok(Self {
+        let layout = Self {
             zfile_len,
             content_len,
-            index_offset,
+            index_offset: area.index_offset(),
             index_crc: area.index_crc(),
             block_count,
             block_size,
             algorithm,
             verify: area.verify(),
-        })
+        };
+        check_index_place(layout.index_offset, layout.index_len(), HEADER_BYTES, limit)?;
+        Ok(layout)
     }
 
     /// The length of the ZFile, as the caller gave it.
@@ -240,42 +251,26 @@ pub fn open(
     crc: Crc32c,
 ) -> Result<HeaderOutcome, OpenError> {
     let len = zfile_len.get();
-    let too_short = |needed| OpenError::TooShort {
-        zfile_len,
-        needed: Bytes::new(needed),
-    };
     if len < HEADER_BYTES {
-        return Err(too_short(HEADER_BYTES));
+        return Err(OpenError::Structure(StructureError::TooShort {
+            len: zfile_len,
+            needed: Bytes::new(HEADER_BYTES),
+        }));
     }
-    let area = HeaderTrailer(header);
-    if !area.has_magic() {
-        return Err(OpenError::HeaderMagic {
-            found: area.first_bytes(),
-        });
+    let header = HeaderTrailer(header);
+    header.check_header()?;
+    if let Some((stored, computed)) = header.wrong_digest(crc) {
+        return Err(OpenError::HeaderDigest { stored, computed });
     }
-    let flags = area.flags();
-    if !flags.is_header() {
-        return Err(OpenError::HeaderFlag { flags: flags.0 });
+    if header.is_overwritten() {
+        // Such a file may have lost its trailer, and may have any bytes after its index.
+        return Layout::new(header, len, len).map(HeaderOutcome::Complete);
     }
-    if let Some((stored, computed)) = area.digests(crc) {
-        if stored != computed {
-            return Err(OpenError::HeaderDigest { stored, computed });
-        }
-    }
-    if flags.is_overwritten() {
-        // Such a file may have lost its trailer, and have anything behind its index.
-        return Layout::new(area, len, len).map(HeaderOutcome::Complete);
-    }
-    if !flags.is_data() {
-        return Err(OpenError::HeaderType { flags: flags.0 });
-    }
-    match len.checked_sub(HEADER_BYTES) {
-        Some(offset) if offset >= HEADER_BYTES => Ok(HeaderOutcome::NeedsTrailer(PendingTrailer {
-            zfile_len: len,
-            offset,
-        })),
-        _ => Err(too_short(2 * HEADER_BYTES)),
-    }
+    header.check_header_type()?;
+    Ok(HeaderOutcome::NeedsTrailer(PendingTrailer {
+        zfile_len: len,
+        offset: trailer_offset(zfile_len, HEADER_BYTES)?,
+    }))
 }
 
 impl PendingTrailer {
@@ -292,434 +287,11 @@ impl PendingTrailer {
     ///
     /// Any of the `Trailer` errors, and whatever is wrong with its fields.
     pub fn finish(self, trailer: &[u8; HEADER_LEN], crc: Crc32c) -> Result<Layout, OpenError> {
-        let area = HeaderTrailer(trailer);
-        if !area.has_magic() {
-            return Err(OpenError::TrailerMagic {
-                found: area.first_bytes(),
-            });
+        let trailer = HeaderTrailer(trailer);
+        trailer.check_trailer()?;
+        if let Some((stored, computed)) = trailer.wrong_digest(crc) {
+            return Err(OpenError::TrailerDigest { stored, computed });
         }
-        let flags = area.flags();
-        if flags.is_header() {
-            return Err(OpenError::TrailerFlag { flags: flags.0 });
-        }
-        if !flags.is_data() {
-            return Err(OpenError::TrailerType { flags: flags.0 });
-        }
-        if !flags.is_sealed() {
-            return Err(OpenError::TrailerNotSealed { flags: flags.0 });
-        }
-        if let Some((stored, computed)) = area.digests(crc) {
-            if stored != computed {
-                return Err(OpenError::TrailerDigest { stored, computed });
-            }
-        }
-        Layout::new(area, self.zfile_len, self.offset)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::crc32c;
-    use crate::zfile::testing::{Fields, DATA, DIGEST, HEADER, OVERWRITTEN, SEALED};
-    use crate::{ErrorKind, FormatError};
-    use std::string::ToString;
-
-    /// Opens a file by its header alone, whose header-overwritten flag is set.
-    fn complete(fields: Fields) -> Result<Layout, OpenError> {
-        match open(&fields.area(), Bytes::new(LEN), crc32c)? {
-            HeaderOutcome::Complete(layout) => Ok(layout),
-            HeaderOutcome::NeedsTrailer(_) => panic!("the header is complete"),
-        }
-    }
-
-    /// Opens a file by a right header and this trailer.
-    fn by_trailer(trailer: &[u8; HEADER_LEN]) -> Result<Layout, OpenError> {
-        let header = Fields {
-            flags: HEADER | DATA | DIGEST,
-            ..Fields::ZERO
-        };
-        match open(&header.area(), Bytes::new(LEN), crc32c)? {
-            HeaderOutcome::Complete(_) => panic!("the header is not complete"),
-            HeaderOutcome::NeedsTrailer(pending) => {
-                assert_eq!(pending.offset().get(), LEN - 512);
-                pending.finish(trailer, crc32c)
-            }
-        }
-    }
-
-    const LEN: u64 = 100_000;
-
-    /// 17 blocks, the last of 512 bytes.
-    const GOOD: Fields = Fields {
-        flags: HEADER | DATA | OVERWRITTEN | DIGEST,
-        index_offset: 40_000,
-        index_size: 17,
-        content_len: 66_048,
-        index_crc: 0x1234_5678,
-        block_size: 4096,
-        algorithm: 1,
-        dictionary_len: 0,
-        verify: 1,
-    };
-
-    const GOOD_TRAILER: Fields = Fields {
-        flags: DATA | SEALED | DIGEST,
-        ..GOOD
-    };
-
-    #[test]
-    fn the_header_vector_of_the_format() {
-        let area = Fields {
-            flags: 0x13,
-            block_size: 4096,
-            algorithm: 1,
-            verify: 1,
-            ..Fields::ZERO
-        }
-        .area();
-        assert_eq!(area[28..32], [0xfc, 0x12, 0xa2, 0xc7]);
-    }
-
-    #[test]
-    fn a_good_file_opens_both_ways() {
-        for layout in [complete(GOOD), by_trailer(&GOOD_TRAILER.area())] {
-            let layout = layout.unwrap();
-            assert_eq!(layout.zfile_len().get(), LEN);
-            assert_eq!(layout.content_len().get(), 66_048);
-            assert_eq!(layout.block_size().get(), 4096);
-            assert_eq!(layout.algorithm(), Algorithm::Lz4);
-            assert!(layout.verify());
-            assert_eq!(layout.block_count(), 17);
-            assert_eq!(layout.index_offset().get(), 40_000);
-            assert_eq!(layout.index_len().get(), 68);
-            assert_eq!(layout.index_crc(), Some(0x1234_5678));
-            assert_eq!(layout.min_stored_len(), 5);
-            assert_eq!(layout.max_stored_len(), 4612);
-            assert_eq!(layout.block_len(BlockIndex::new(0)), Some(4096));
-            assert_eq!(layout.block_len(BlockIndex::new(15)), Some(4096));
-            assert_eq!(layout.block_len(BlockIndex::new(16)), Some(512));
-            assert_eq!(layout.block_len(BlockIndex::new(17)), None);
-            assert_eq!(layout.block_len(BlockIndex::new(u32::MAX)), None);
-        }
-    }
-
-    #[test]
-    fn what_writers_never_say_the_same_is_read() {
-        for verify in [0, 1, 2, 255] {
-            let layout = complete(Fields { verify, ..GOOD }).unwrap();
-            assert_eq!(layout.verify(), verify != 0);
-        }
-        let zstd = complete(Fields {
-            algorithm: 2,
-            ..GOOD
-        });
-        assert_eq!(zstd.unwrap().algorithm(), Algorithm::Zstd);
-        // "The index is compressed": declared, never done.
-        let compressed_index = complete(Fields {
-            flags: GOOD.flags | 1 << 5,
-            ..GOOD
-        });
-        assert_eq!(compressed_index.unwrap().block_count(), 17);
-        // An overwritten header need not be marked as data, as the format's own reader has it.
-        let untyped = complete(Fields {
-            flags: HEADER | OVERWRITTEN | DIGEST,
-            ..GOOD
-        });
-        assert_eq!(untyped.unwrap().block_count(), 17);
-    }
-
-    #[test]
-    fn old_files_have_garbage_where_nobody_looks() {
-        let header = Fields {
-            flags: 0x7ffe_a464_0b43,
-            index_offset: u64::MAX,
-            index_size: u64::MAX,
-            index_crc: 0xdead_beef,
-            ..Fields::ZERO
-        };
-        let mut header = header.area();
-        header[28..32].fill(0x55);
-        header[68..72].fill(0x55);
-        header[77..84].fill(0x55);
-        header[89..].fill(0x55);
-        let trailer = Fields {
-            flags: 0x7ffe_a464_0b46,
-            index_crc: 0xdead_beef,
-            ..GOOD
-        };
-        let mut trailer = trailer.area();
-        trailer[24..32].fill(0xaa);
-        trailer[68..72].fill(0xaa);
-        trailer[77..84].fill(0xaa);
-        trailer[89..].fill(0xaa);
-        let Ok(HeaderOutcome::NeedsTrailer(pending)) = open(&header, Bytes::new(LEN), crc32c)
-        else {
-            panic!("an old header is right and not complete");
-        };
-        let layout = pending.finish(&trailer, crc32c).unwrap();
-        assert_eq!(layout.index_crc(), None);
-        assert_eq!(layout.block_count(), 17);
-    }
-
-    #[test]
-    fn too_short() {
-        let short = |fields: Fields, len| open(&fields.area(), Bytes::new(len), crc32c);
-        let error = |len, needed| {
-            Err(OpenError::TooShort {
-                zfile_len: Bytes::new(len),
-                needed: Bytes::new(needed),
-            })
-        };
-        assert_eq!(short(GOOD, 0), error(0, 512));
-        assert_eq!(short(GOOD, 511), error(511, 512));
-        let needs_trailer = Fields {
-            flags: HEADER | DATA | DIGEST,
-            ..Fields::ZERO
-        };
-        assert_eq!(short(needs_trailer, 1023), error(1023, 1024));
-        assert!(short(needs_trailer, 1024).is_ok());
-    }
-
-    #[test]
-    fn header_magic() {
-        for at in 0..24 {
-            let mut area = GOOD.area();
-            area[at] ^= 1;
-            let found = *area.first_chunk().unwrap();
-            assert_eq!(
-                open(&area, Bytes::new(LEN), crc32c),
-                Err(OpenError::HeaderMagic { found })
-            );
-        }
-    }
-
-    #[test]
-    fn header_flag_and_type() {
-        let flags = DATA | DIGEST;
-        assert_eq!(
-            complete(Fields { flags, ..GOOD }),
-            Err(OpenError::HeaderFlag { flags })
-        );
-        let flags = HEADER | DIGEST;
-        assert_eq!(
-            complete(Fields { flags, ..GOOD }),
-            Err(OpenError::HeaderType { flags })
-        );
-    }
-
-    #[test]
-    fn header_digest_covers_every_byte() {
-        let good = GOOD.area();
-        let stored = u32::from_le_bytes([good[28], good[29], good[30], good[31]]);
-        for at in (28..32).chain(40..HEADER_LEN) {
-            let mut area = good;
-            area[at] ^= 0x40;
-            match open(&area, Bytes::new(LEN), crc32c) {
-                Err(OpenError::HeaderDigest {
-                    stored: found,
-                    computed,
-                }) => {
-                    assert_ne!(found, computed);
-                    assert_eq!(found == stored, at >= 32);
-                }
-                other => panic!("byte {at}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn trailer_magic() {
-        let mut area = GOOD_TRAILER.area();
-        area[23] ^= 1;
-        assert_eq!(
-            by_trailer(&area),
-            Err(OpenError::TrailerMagic {
-                found: *b"ZFile\0\x01\0"
-            })
-        );
-        assert_eq!(
-            by_trailer(&[0; HEADER_LEN]),
-            Err(OpenError::TrailerMagic { found: [0; 8] })
-        );
-    }
-
-    #[test]
-    fn trailer_flags() {
-        let with = |flags| by_trailer(&Fields { flags, ..GOOD }.area());
-        let flags = HEADER | DATA | SEALED | DIGEST;
-        assert_eq!(with(flags), Err(OpenError::TrailerFlag { flags }));
-        let flags = SEALED | DIGEST;
-        assert_eq!(with(flags), Err(OpenError::TrailerType { flags }));
-        let flags = DATA | DIGEST;
-        assert_eq!(with(flags), Err(OpenError::TrailerNotSealed { flags }));
-    }
-
-    #[test]
-    fn trailer_digest() {
-        let mut area = GOOD_TRAILER.area();
-        area[300] = 1;
-        assert!(matches!(
-            by_trailer(&area),
-            Err(OpenError::TrailerDigest { stored, computed }) if stored != computed
-        ));
-    }
-
-    #[test]
-    fn dictionary() {
-        let error = complete(Fields {
-            dictionary_len: 4,
-            ..GOOD
-        })
-        .unwrap_err();
-        assert_eq!(error, OpenError::Dictionary { len: 4 });
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-    }
-
-    #[test]
-    fn algorithm() {
-        for number in [0, 3, 9, 255] {
-            let error = complete(Fields {
-                algorithm: number,
-                ..GOOD
-            })
-            .unwrap_err();
-            assert_eq!(error, OpenError::Algorithm { number });
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-        }
-    }
-
-    #[test]
-    fn block_size() {
-        for bytes in [0, 1, 256, 511, 513, 12_288, 131_072, 1 << 31, u32::MAX] {
-            let error = complete(Fields {
-                block_size: bytes,
-                ..GOOD
-            })
-            .unwrap_err();
-            assert_eq!(error, OpenError::BlockSize { bytes });
-            assert_eq!(error.kind(), ErrorKind::Malformed);
-        }
-        for shift in 9..=16 {
-            let size = 1 << shift;
-            let layout = complete(Fields {
-                block_size: size,
-                index_size: 66_048u64.div_ceil(u64::from(size)),
-                ..GOOD
-            });
-            assert_eq!(layout.unwrap().block_size().get(), size);
-        }
-    }
-
-    #[test]
-    fn content_empty() {
-        let error = complete(Fields {
-            content_len: 0,
-            index_size: 0,
-            ..GOOD
-        })
-        .unwrap_err();
-        assert_eq!(error, OpenError::ContentEmpty);
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-    }
-
-    #[test]
-    fn index_too_long() {
-        for entries in [
-            1_000_000_001,
-            1 << 32,
-            (1 << 32) + 17,
-            (1 << 62) + 17,
-            u64::MAX,
-        ] {
-            let error = complete(Fields {
-                index_size: entries,
-                ..GOOD
-            })
-            .unwrap_err();
-            let limit = 1_000_000_000;
-            assert_eq!(error, OpenError::IndexTooLong { entries, limit });
-            assert_eq!(error.kind(), ErrorKind::TooLarge);
-        }
-        let most = Fields {
-            index_size: 1_000_000_000,
-            content_len: 4_096_000_000_000,
-            ..GOOD
-        };
-        let Ok(HeaderOutcome::Complete(layout)) = open(&most.area(), Bytes::new(1 << 40), crc32c)
-        else {
-            panic!("as large as it may be");
-        };
-        assert_eq!(layout.block_count(), 1_000_000_000);
-        assert_eq!(layout.index_len().get(), 4_000_000_000);
-    }
-
-    #[test]
-    fn index_size() {
-        for (content_len, entries, blocks) in [
-            (66_048, 16, 17),
-            (66_048, 18, 17),
-            (66_048, 0, 17),
-            (1 << 62, 17, 1 << 50),
-            (u64::MAX, 17, 1 << 52),
-        ] {
-            let file = complete(Fields {
-                content_len,
-                index_size: entries,
-                ..GOOD
-            });
-            assert_eq!(file, Err(OpenError::IndexSize { entries, blocks }));
-        }
-    }
-
-    #[test]
-    fn index_place() {
-        let error = |offset, limit| {
-            Err(OpenError::IndexPlace {
-                offset,
-                len: Bytes::new(68),
-                limit,
-            })
-        };
-        for index_offset in [0, 511, LEN - 67, u64::MAX - 67, u64::MAX] {
-            let file = complete(Fields {
-                index_offset,
-                ..GOOD
-            });
-            assert_eq!(file, error(index_offset, LEN));
-        }
-        // With an overwritten header the index may end with the file; else the trailer is there.
-        for index_offset in [512, LEN - 68] {
-            let file = complete(Fields {
-                index_offset,
-                ..GOOD
-            });
-            assert_eq!(file.unwrap().index_offset().get(), index_offset);
-        }
-        let trailer = |index_offset| {
-            by_trailer(
-                &Fields {
-                    index_offset,
-                    ..GOOD_TRAILER
-                }
-                .area(),
-            )
-        };
-        assert!(trailer(LEN - 512 - 68).is_ok());
-        assert_eq!(trailer(LEN - 512 - 67), error(LEN - 512 - 67, LEN - 512));
-    }
-
-    #[test]
-    fn errors_say_what_and_how_much() {
-        let error = OpenError::BlockSize { bytes: 12_288 };
-        assert_eq!(error.message(), c"ZFile: invalid block size");
-        assert_eq!(error.to_string(), "ZFile: invalid block size (12288 bytes)");
-        let error = OpenError::HeaderMagic {
-            found: *b"hsqs\0\0\0\0",
-        };
-        assert_eq!(
-            error.to_string(),
-            "ZFile header: wrong magic (0x6873717300000000)"
-        );
+        Layout::new(trailer, self.zfile_len, self.offset)
     }
 }

@@ -2,15 +2,20 @@
 
 //! Headers, trailers and layouts for the unit tests of this folder.
 
-use super::layout::{open, HeaderOutcome, Layout};
-use crate::testing::crc32c;
-use crate::units::Bytes;
+pub(super) use super::header_trailer::{DIGEST, OVERWRITTEN};
+use super::layout::{
+    open,
+    HeaderOutcome,
+    Layout, //
+};
+use crate::{
+    testing::crc32c,
+    units::Bytes, //
+};
 
 pub(super) const HEADER: u64 = 1 << 0;
 pub(super) const DATA: u64 = 1 << 1;
 pub(super) const SEALED: u64 = 1 << 2;
-pub(super) const OVERWRITTEN: u64 = 1 << 3;
-pub(super) const DIGEST: u64 = 1 << 4;
 
 /// The fields of a header or trailer that are read.
 #[derive(Clone, Copy)]

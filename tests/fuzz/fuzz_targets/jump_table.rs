@@ -10,6 +10,7 @@ use overlaybd_format::units::{BlockIndex, Bytes, CompressedOffset};
 use overlaybd_format::zfile::{
     groups_needed, Group, JumpTableBuilder, Layout, OpenError, StoredBlock,
 };
+use overlaybd_format::StructureError;
 use overlaybd_fuzz::{pieces, Header, Input};
 use overlaybd_image::crc32c;
 
@@ -23,7 +24,7 @@ fn naive(layout: &Layout, index: &[u8]) -> Result<Vec<StoredBlock>, OpenError> {
         let len = u32::from_le_bytes(entry.try_into().unwrap());
         let block = BlockIndex::new(table.len() as u32);
         if block.get() == expected {
-            return Err(OpenError::IndexSurplus { expected });
+            return Err(StructureError::IndexSurplus { expected }.into());
         }
         if !(min..=max).contains(&len) {
             return Err(OpenError::IndexEntry {
@@ -46,11 +47,11 @@ fn naive(layout: &Layout, index: &[u8]) -> Result<Vec<StoredBlock>, OpenError> {
         }
     }
     if index.len() > 4 * expected as usize {
-        return Err(OpenError::IndexSurplus { expected });
+        return Err(StructureError::IndexSurplus { expected }.into());
     }
     if table.len() as u32 != expected {
         let entries = table.len() as u32;
-        return Err(OpenError::IndexIncomplete { entries, expected });
+        return Err(StructureError::IndexIncomplete { entries, expected }.into());
     }
     let computed = crc32c(0, index);
     match layout.index_crc() {

@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use overlaybd_format::lsmt::{trailer_offset, IndexLoader, Layer, OpenError, Segment};
 use overlaybd_format::units::{Bytes, Sector, Sectors};
-use overlaybd_format::FormatError;
+use overlaybd_format::{FormatError, StructureError};
 use overlaybd_fuzz::{pieces, Input};
 
 const MAGIC: [u8; 24] =
@@ -23,7 +23,7 @@ fn naive(layer: &Layer, index: &[u8]) -> Result<Vec<(u64, u64, u64, bool)>, Open
     let mut entries = 0;
     for raw in index.chunks_exact(16) {
         if entries == expected {
-            return Err(OpenError::IndexSurplus { expected });
+            return Err(StructureError::IndexSurplus { expected }.into());
         }
         let entry = entries;
         entries += 1;
@@ -60,10 +60,10 @@ fn naive(layer: &Layer, index: &[u8]) -> Result<Vec<(u64, u64, u64, bool)>, Open
         }
     }
     if entries != expected {
-        return Err(OpenError::IndexIncomplete { entries, expected });
+        return Err(StructureError::IndexIncomplete { entries, expected }.into());
     }
     if index.len() > 16 * expected as usize {
-        return Err(OpenError::IndexSurplus { expected });
+        return Err(StructureError::IndexSurplus { expected }.into());
     }
     Ok(live)
 }
