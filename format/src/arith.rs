@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arithmetic on numbers that have been checked, in one place: a sum, difference, product or shift
-//! that cannot overflow, whatever the image says. What can overflow uses the `checked_` methods, or
-//! `saturating_` where the largest number is the right answer.
+//! Arithmetic that cannot overflow on any image, because the operands have been checked. Code that
+//! may overflow uses the `checked_` methods, or `saturating_` ones where the largest number is the
+//! correct result.
 //!
-//! These functions assert it wherever debug assertions are compiled in: in tests, under the
-//! fuzzers, and in a kernel with `CONFIG_RUST_DEBUG_ASSERTIONS`. Elsewhere they wrap, so that the
-//! module has no panic. `clippy.toml` keeps `wrapping_` methods out of the rest of the crate, where
-//! an overflow would pass unseen.
+//! Where debug assertions are on (tests, fuzzers, kernels with `CONFIG_RUST_DEBUG_ASSERTIONS`)
+//! these functions panic on an overflow. Elsewhere they wrap, so a release module has no panic.
+//! `clippy.toml` denies the `wrapping_` methods in the rest of the crate, because an overflow in
+//! them is invisible to a fuzzer.
 
-/// Declares a function that returns what `$wrapping` does, and asserts that `$checked` has a result.
+/// Declares a function that asserts that `$checked` has a result, and returns that of `$wrapping`.
 macro_rules! exact {
     ($($name:ident($left:ty, $right:ty): $checked:ident, $wrapping:ident;)*) => {
         $(

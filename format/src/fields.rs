@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Little-endian fields at fixed places of fixed-size areas. The place is a constant that is
-//! checked against the size of the area when the crate is compiled, so a read cannot fail.
+//! checked against the size of the area at compile time, so a read cannot fail.
 
 /// The `LEN` bytes of `area` from `AT` on.
 pub(crate) fn bytes_at<const AT: usize, const LEN: usize, const SIZE: usize>(
@@ -12,7 +12,7 @@ pub(crate) fn bytes_at<const AT: usize, const LEN: usize, const SIZE: usize>(
     }
     match area.get(AT..).and_then(|rest| rest.first_chunk()) {
         Some(bytes) => bytes,
-        // Not reachable, by the assertion.
+        // Unreachable, by the assertion.
         None => &[0; LEN],
     }
 }

@@ -3,13 +3,13 @@
 //! OverlayBD's on-disk formats: ZFile and LSMT.
 //!
 //! An OverlayBD image is a stack of layers, lowest first. Each layer is an LSMT blob (which sectors
-//! of the image it holds, and their content), as a rule compressed as a ZFile. This crate says what
-//! the bytes of both mean. It reads nothing by itself: the caller brings the bytes, the memory and
-//! the CRC, so the same sources serve the kernel module and the host. It never allocates, never
-//! recurses, never panics, and contains no `unsafe`.
+//! of the image it holds, and their content), usually compressed as a ZFile. This crate decodes the
+//! structures of both. It reads no file or device: the caller brings the bytes, the memory and the
+//! CRC, so the kernel module and the host use the same sources. It never allocates, never recurses,
+//! never panics, and contains no `unsafe`.
 //!
-//! Nothing an image says is believed before it is checked, and every check has an error of its own
-//! that carries the offending value.
+//! Every field of an image is checked before it is used. Every check has an error of its own, which
+//! carries the offending value.
 //!
 //! # ZFile
 //!
@@ -22,9 +22,9 @@
 //!             `- compressed bytes [+ CRC-32C of them, if `verify`]
 //! ```
 //!
-//! Block *i* decompresses to content bytes `[i * block_size, (i + 1) * block_size)`, the last one
-//! to what is left. The header or the trailer (same layout) says where the index is: the header, if
-//! its "overwritten" flag is set, else the trailer. See [`zfile`].
+//! Block *i* decompresses to content bytes `[i * block_size, (i + 1) * block_size)`, the last block
+//! to the rest. The header and the trailer have the same fields. The header has the offset of the
+//! index if its "overwritten" flag is set, else the trailer has it. See [`zfile`].
 //!
 //! # LSMT
 //!
@@ -41,16 +41,18 @@
 //!  +-----------+----------------------------------+   +-----+-+---------------------------+
 //! ```
 //!
-//! An entry with `z` set says that its sectors are zero. Of all layers that have an entry for a
-//! sector the topmost wins; a sector that no layer knows is zero. See [`lsmt`].
+//! The sectors of an entry with `z` set are zero. Of all layers that have an entry for a sector the
+//! topmost wins. A sector that no layer has is zero. See [`lsmt`].
 //!
 //! # Example
 //!
-//! Two layers that were loaded already, merged into one map. The caller runs the merge twice, first
-//! to learn how much memory it takes.
+//! Two layers that are loaded already, merged into one map. The caller runs the merge twice, first
+//! to learn how much memory the map needs.
 //!
 //! ```
-//! use overlaybd_format::lsmt::{merge, words_needed, Cursor, MapBuilder, MapError, Extent, Segment};
+//! use overlaybd_format::lsmt::{
+//!     merge, words_needed, Cursor, Extent, MapBuilder, MapError, Segment,
+//! };
 //! use overlaybd_format::units::{Sector, Sectors};
 //!
 //! let data = |start, len, source| {
@@ -82,10 +84,11 @@
 //!
 //! # Errors
 //!
-//! [`zfile::OpenError`], [`zfile::BlockError`] and [`lsmt::OpenError`] have one variant per check.
-//! Each has a short text that names the check (`message()`, a C string for `dm_target::error`) and a
-//! [`Display`](core::fmt::Display) form that adds the value. The errors of opening an image are
-//! [`FormatError`]s, which have an [`ErrorKind`] to choose an errno by.
+//! [`zfile::OpenError`] and [`lsmt::OpenError`] have one variant per check; the checks that both
+//! formats make are in [`StructureError`]. A [`FormatError`] has a short text that names the check,
+//! a C string for `dm_target::error`, and an [`ErrorKind`] to choose an errno by. Its
+//! [`Display`](core::fmt::Display) form adds the value. [`zfile::BlockError`] is the error of a
+//! read.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -104,7 +107,7 @@
     clippy::unwrap_used,
     clippy::use_self
 )]
-// A test may panic: that is how it fails.
+// A test fails by a panic.
 #![cfg_attr(
     test,
     allow(
@@ -143,5 +146,5 @@ pub use error::{
 /// CRC-32C (Castagnoli, reflected polynomial `0x82f63b78`) without initial or final inversion.
 ///
 /// It continues from `seed`: `crc(crc(s, a), b)` is the CRC of `a` followed by `b`. This is the
-/// kernel's `crc32c()`. The caller hands it in, because the best implementation is the platform's.
+/// kernel's `crc32c()`. The caller passes it, because each platform has a fast implementation.
 pub type Crc32c = fn(seed: u32, bytes: &[u8]) -> u32;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fixed-size records out of a stream that arrives in chunks of any size. It keeps at most one
-//! record back and never holds on to a chunk.
+//! Cuts a stream that arrives in chunks of any size into records of one size. It buffers less than
+//! one record and never keeps a reference to a chunk.
 
 use crate::{
     arith::{
@@ -14,7 +14,7 @@ use crate::{
 /// Cuts a stream into records of `N` bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Records<const N: usize> {
-    /// The bytes of a record whose end has not come yet.
+    /// The first bytes of a record that is not complete yet.
     kept: [u8; N],
     filled: usize,
 }
@@ -43,8 +43,8 @@ impl<const N: usize> Records<N> {
         })
     }
 
-    /// Calls `run` with the records that `chunk` completes, as many as there are at a time, and
-    /// stops at its first error.
+    /// Calls `run` with the records that `chunk` completes, several at a time, and stops at its
+    /// first error.
     #[inline(always)]
     pub(crate) fn push_runs<E>(
         &mut self,
@@ -69,7 +69,7 @@ impl<const N: usize> Records<N> {
         Ok(())
     }
 
-    /// Keeps bytes of `input` until the record is full, and returns the rest of it.
+    /// Moves bytes of `input` to the buffered record until that is complete, and returns the rest.
     fn keep<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
         let mut rest = input;
         while let (Some(slot), Some((byte, tail))) =
@@ -82,7 +82,7 @@ impl<const N: usize> Records<N> {
         rest
     }
 
-    /// Ends a stream from which `entries` records came, where `expected` must have come.
+    /// Ends a stream. It had `entries` complete records, and must have had `expected`.
     pub(crate) fn finish(&self, entries: u32, expected: u32) -> Result<(), StructureError> {
         if entries != expected {
             return Err(StructureError::IndexIncomplete { entries, expected });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the unit tests of this crate share. Not part of the crate otherwise.
+//! A CRC-32C for the unit tests of both formats.
 
-/// CRC-32C bit by bit, as the definition has it: slow, and independent of any library.
+/// CRC-32C bit by bit, as it is defined: slow, and independent of any library.
 pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     let mut crc = seed;
     for byte in bytes {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Units of position and length, as types: a sector of the image, a byte of a ZFile's content and a
-//! byte of the ZFile itself are all 64-bit numbers, and mixing two of them up must not compile. The
-//! types never wrap: what can overflow returns [`None`].
+//! Units of position and length, as types. A sector of the image, a byte of a ZFile's content and a
+//! byte of the ZFile itself are all 64-bit numbers; code that mixes two of them does not compile.
+//! The types never wrap: a method that can overflow returns [`None`].
 
 use crate::{
     arith::{
@@ -19,7 +19,7 @@ use crate::{
 };
 use core::fmt;
 
-/// The size of a sector in bytes, whatever the block size of any device.
+/// The size of a sector in bytes. It does not depend on the block size of a device.
 pub const SECTOR_SIZE: u64 = 512;
 
 /// log2 of [`SECTOR_SIZE`].
@@ -60,7 +60,7 @@ macro_rules! unit {
 macro_rules! position {
     ($name:ident, $length:ident) => {
         impl $name {
-            /// The position `length` further on, [`None`] if there is no such number.
+            /// The position `length` after this one, [`None`] if it overflows.
             #[inline]
             #[must_use]
             pub const fn checked_add(self, length: $length) -> Option<Self> {
@@ -70,7 +70,7 @@ macro_rules! position {
                 }
             }
 
-            /// How far this is behind `earlier`, [`None`] if it lies before it.
+            /// The distance from `earlier`, [`None`] if this position is before it.
             #[inline]
             #[must_use]
             pub const fn checked_sub(self, earlier: Self) -> Option<$length> {
@@ -118,7 +118,7 @@ position!(ContentOffset, Bytes);
 position!(CompressedOffset, Bytes);
 
 impl Sector {
-    /// The position in bytes, [`None`] if that is no 64-bit number.
+    /// The position in bytes, [`None`] if it overflows.
     #[inline]
     #[must_use]
     pub const fn to_bytes(self) -> Option<Bytes> {
@@ -127,7 +127,7 @@ impl Sector {
 }
 
 impl Sectors {
-    /// The sum, [`None`] if it is no 64-bit number.
+    /// The sum, [`None`] if it overflows.
     #[inline]
     #[must_use]
     pub const fn checked_add(self, other: Self) -> Option<Self> {
@@ -137,7 +137,7 @@ impl Sectors {
         }
     }
 
-    /// The length in bytes, [`None`] if that is no 64-bit number.
+    /// The length in bytes, [`None`] if it overflows.
     #[inline]
     #[must_use]
     pub const fn to_bytes(self) -> Option<Bytes> {
@@ -156,7 +156,7 @@ impl Bytes {
         Self(u64_from(len))
     }
 
-    /// The sum, [`None`] if it is no 64-bit number.
+    /// The sum, [`None`] if it overflows.
     #[inline]
     #[must_use]
     pub const fn checked_add(self, other: Self) -> Option<Self> {
@@ -176,14 +176,14 @@ impl Bytes {
         }
     }
 
-    /// How many whole sectors it holds.
+    /// The number of whole sectors in it.
     #[inline]
     #[must_use]
     pub const fn whole_sectors(self) -> Sectors {
         Sectors(self.0 >> SECTOR_SHIFT)
     }
 
-    /// How many sectors it takes, the last of them perhaps not to its end.
+    /// The number of sectors that hold it, the last perhaps in part.
     #[inline]
     #[must_use]
     pub const fn sectors_needed(self) -> Sectors {
@@ -199,7 +199,7 @@ impl Bytes {
 }
 
 impl BlockIndex {
-    /// The number after this one, [`None`] after the last there can be.
+    /// The next number, [`None`] after the largest.
     #[inline]
     #[must_use]
     pub const fn next(self) -> Option<Self> {
@@ -210,10 +210,10 @@ impl BlockIndex {
     }
 }
 
-/// How many bytes of content go into one block of a ZFile: a power of two from 512 to 65536.
+/// The bytes of content in one block of a ZFile: a power of two from 512 to 65536.
 ///
-/// Writers offer 4 KiB to 64 KiB; the format's own library reads and writes 512 and 1024 as well,
-/// and dies of anything above 64 KiB.
+/// Writers offer 4 KiB to 64 KiB. The format's own library reads and writes 512 and 1024 as well,
+/// and crashes above 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockSize {
     shift: u32,
@@ -225,7 +225,7 @@ impl BlockSize {
     /// The largest block size in bytes.
     pub const MAX: u32 = 65536;
 
-    /// Checks a block size in bytes, [`None`] if there is no such.
+    /// A block size from a number of bytes, [`None`] if it is not valid.
     #[inline]
     #[must_use]
     pub const fn new(bytes: u32) -> Option<Self> {
@@ -259,9 +259,10 @@ impl BlockSize {
         self.shift
     }
 
-    /// The block that holds a byte of content, and where in the block it is.
+    /// The block that holds a byte of content, and the offset of the byte in it.
     ///
-    /// [`None`] if the block has no 32-bit number, which no ZFile that opened has.
+    /// [`None`] if the number of the block does not fit 32 bits. The numbers of all blocks of a
+    /// ZFile that opened do.
     #[inline]
     #[must_use]
     pub fn locate(self, offset: ContentOffset) -> Option<(BlockIndex, usize)> {
@@ -278,7 +279,7 @@ impl BlockSize {
         ContentOffset(shl_u64(u64::from(block.0), self.shift))
     }
 
-    /// How many blocks a content takes, the last of them perhaps not full.
+    /// The number of blocks of a content, the last perhaps not full.
     #[inline]
     #[must_use]
     pub fn blocks_needed(self, content: Bytes) -> u64 {

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ZFile: a compressed file that can be read from anywhere.
+//! ZFile: a compressed file with random access.
 //!
-//! The content is cut into blocks of one size, each compressed on its own, back to back, without
-//! padding. The index holds the stored length of each block as a `u32`; the sums of those are the
-//! blocks' offsets, and are kept as a [`JumpTable`] of 2.25 bytes a block.
+//! The content is cut into blocks of one size. Each is compressed on its own, and they are stored
+//! back to back, without padding. The index holds the stored length of each block as a `u32`. The
+//! sums of these are the blocks' offsets; a [`JumpTable`] has them in 2.25 bytes a block.
 //!
 //! # Reading one
 //!
-//! 1. [`open`] with the first 512 bytes. A file whose header was rewritten after compression is
-//!    complete then; for any other it says where the trailer is ([`PendingTrailer`]).
-//! 2. [`JumpTableBuilder`] with [`groups_needed`] groups of memory, and the index, in any pieces.
-//! 3. [`JumpTable::span`] for what to read, [`JumpTable::blocks`] for where each block is in it,
-//!    [`decode`] for each.
+//! 1. [`open`] checks the first 512 bytes. They are enough if the writer rewrote the header after
+//!    compression. Otherwise [`PendingTrailer`] has the offset of the trailer.
+//! 2. A [`JumpTableBuilder`] with [`groups_needed`] groups of memory takes the index, in pieces of
+//!    any length.
+//! 3. For each read, [`JumpTable::span`] is the range to read, [`JumpTable::blocks`] lists the
+//!    blocks in it, and [`decode`] decompresses each of them.
 //!
 //! ```
 //! use overlaybd_format::units::{BlockIndex, Bytes, CompressedOffset};
@@ -20,7 +21,7 @@
 //!     decode, groups_needed, open, Group, JumpTableBuilder, Lz4, HeaderOutcome,
 //! };
 //!
-//! // Any implementation will do; the kernel has crc32c().
+//! // Any implementation is good; the kernel has crc32c().
 //! fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 //!     bytes.iter().fold(seed, |crc, byte| {
 //!         (0..8).fold(crc ^ u32::from(*byte), |c, _| {
@@ -66,7 +67,7 @@
 //! # What is read leniently
 //!
 //! The first writers (2021) did not clear their structures, so flag bits above 5, reserved fields
-//! and padding hold garbage in files that are still served today. None of them is looked at; nor
+//! and padding hold garbage in files that are still served today. They are ignored. Also ignored
 //! are the index fields of a header that is not overwritten, the digests where the digest flag is
 //! clear, the `size` field, the compression level, `use_dict`, and the "index is compressed" flag,
 //! which no writer sets and no reader honours.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why an LSMT layer does not open: one variant per check.
+//! Why an LSMT layer does not open: one variant per check, with the texts that users see.
 
 use crate::{
     units::{
@@ -23,18 +23,18 @@ use core::{
 pub enum OpenError {
     /// A check that both formats make.
     Structure(StructureError),
-    /// The virtual size is no whole number of sectors.
+    /// The virtual size is not a whole number of sectors.
     VirtualSize {
         /// The virtual size.
         bytes: Bytes,
     },
-    /// An entry starts before the one in front of it ends.
+    /// An entry starts before the previous one ends.
     EntryOrder {
         /// The number of the entry in the index.
         entry: u32,
-        /// Where it starts.
+        /// Its first sector.
         start: Sector,
-        /// Where the one in front of it ends.
+        /// The end of the previous entry.
         previous_end: Sector,
     },
     /// The data of an entry is not between the header and the index. The place of a zeroed entry,
@@ -42,18 +42,18 @@ pub enum OpenError {
     EntrySource {
         /// The number of the entry in the index.
         entry: u32,
-        /// Where its data starts in the blob.
+        /// The first sector of its data in the blob.
         source: Sector,
-        /// How many sectors it has.
+        /// The number of its sectors.
         len: Sectors,
-        /// Where data has to end at the latest.
+        /// The largest sector that data may end at.
         limit: Sector,
     },
     /// The caller brought too little memory for the index.
     Memory {
         /// The number of segments.
         segments: usize,
-        /// The number of segments it takes.
+        /// The number of segments that the index needs.
         needed: usize,
     },
 }

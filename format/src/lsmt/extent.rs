@@ -57,8 +57,8 @@ impl Extent {
         })
     }
 
-    /// Zeros from `sector` to the next segment: a hole, or the rest of a zeroed segment and the hole
-    /// after it.
+    /// Zeros from `sector` to the next segment: a hole, or the rest of a zeroed segment and the
+    /// hole after it.
     #[inline]
     pub(super) fn zero(sector: Sector, next: Option<Sector>) -> Self {
         let len = next.and_then(|next| next.checked_sub(sector));

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that a header, a trailer or an index entry says, for people to read. It judges nothing, and
-//! nothing is read by it: for that there are `Layer` and `Segment`.
+//! All fields of a header, a trailer or an index entry, for tools that show them. It never judges a
+//! field: readers use `Layer` and `Segment`.
 //!
-//! All of it is inline: a program that never asks, as the kernel module, has no code of it.
+//! All functions are inline, so a program that does not call them, like the kernel module, has no
+//! code of them.
 
 use super::{
     header_trailer::{
@@ -53,31 +54,31 @@ const FLAGS: [(u64, &str); 6] = [
     (1 << 5, "info_valid"),
 ];
 
-/// What a header or trailer of a layer says, right or not.
+/// The fields of a header or trailer of a layer, valid or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderTrailerFields {
-    /// Whether it starts with the magic of a layer. If not, the other fields are most likely
-    /// something else.
+    /// Whether it starts with the magic of a layer. If not, the other fields most likely have no
+    /// meaning.
     pub has_magic: bool,
-    /// The length of the fields, 390. No reader looks at it.
+    /// The length of the fields, 390. No reader uses it.
     pub size: u32,
     /// The flags, see [`Self::flag_names`].
     pub flags: u32,
-    /// Where the index starts, in bytes. Of meaning in a trailer.
+    /// The offset of the index in bytes. Only valid in a trailer.
     pub index_offset: u64,
-    /// The number of entries of the index, padding included. Of meaning in a trailer.
+    /// The number of entries of the index, padding included. Only valid in a trailer.
     pub index_size: u64,
-    /// The size of the image that the layer asks for, in bytes. Of meaning in a trailer.
+    /// The size of the image that the layer asks for, in bytes. Only valid in a trailer.
     pub virtual_size: u64,
     /// The name of the layer, as text up to the first NUL.
     pub uuid: [u8; UUID_LEN],
-    /// The name of the layer below when this one was made, as text up to the first NUL.
+    /// The name of the layer below when this one was written, as text up to the first NUL.
     pub parent_uuid: [u8; UUID_LEN],
     /// The version of the format, 1.
     pub version: u8,
-    /// The version below that, 1.
+    /// The minor version, 1.
     pub sub_version: u8,
-    /// What the maker of the layer noted in it, as text up to the first NUL if there is one.
+    /// A note of the layer's creator, as text up to the first NUL if there is one.
     pub user_tag: [u8; TAG_LEN],
 }
 
@@ -109,7 +110,7 @@ impl HeaderTrailerFields {
     }
 }
 
-/// What an entry of an index says, right or not.
+/// The fields of an index entry, valid or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryFields {
     /// The first sector in the image.
@@ -118,9 +119,9 @@ pub struct EntryFields {
     pub len: Sectors,
     /// The first sector in the blob.
     pub source: Sector,
-    /// Whether the sectors are zero, and `source` says nothing.
+    /// Whether the sectors are zero, and `source` has no meaning.
     pub zeroed: bool,
-    /// The tag: 0, or in a layer that was merged of several the number of one of them.
+    /// The tag: 0, or in a layer that was merged from several the number of one of them.
     pub tag: u8,
 }
 
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(HeaderTrailerFields::new(&area), fields);
         let names: Vec<_> = fields.flag_names().collect();
         assert_eq!(names, ["data", "sealed", "sparse"]);
-        // Of another magic the rest is told all the same.
+        // With another magic the other fields are read all the same.
         area[23] ^= 1;
         let other = HeaderTrailerFields {
             has_magic: false,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of one layer, from its bytes to checked segments in order. It never trusts an entry:
-//! what comes out can be merged and read as it is.
+//! Reads the index of one layer and returns its segments, checked and in order, ready to merge. It
+//! never trusts an entry.
 
 use super::{
     error::OpenError,
@@ -23,11 +23,11 @@ use core::{
     ops::DerefMut, //
 };
 
-/// The first sector of data in a blob: the header is in front of it.
+/// The first sector of data in a blob: the header is before it.
 const DATA_START: Sector = Sector::new(8);
 
-/// Takes the index of a layer, and makes segments of it: padding and entries of no sectors dropped,
-/// order and overlap checked, data inside the blob, tags gone.
+/// Takes the index of a layer and converts it to segments. It drops padding, entries of no sectors
+/// and tags, and checks that entries are in order, do not overlap, and have their data in the blob.
 pub struct IndexLoader<S> {
     segments: S,
     progress: Progress,
@@ -70,28 +70,28 @@ impl<S: DerefMut<Target = [Segment]>> IndexLoader<S> {
         })
     }
 
-    /// Takes the next bytes of the index, however many.
+    /// Takes the next bytes of the index, in pieces of any length.
     ///
     /// # Errors
     ///
-    /// [`OpenError::EntryOrder`], [`OpenError::EntrySource`], [`OpenError::IndexSurplus`]. The
-    /// loader is of no use then.
+    /// [`OpenError::EntryOrder`], [`OpenError::EntrySource`], [`StructureError::IndexSurplus`]. The
+    /// loader must not be used after an error.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
         self.progress.push(&mut self.segments, bytes)
     }
 
-    /// Ends the index. Returns the memory, and how many segments at its start are the layer's.
+    /// Ends the index. Returns the memory, and the number of the layer's segments at its start.
     ///
     /// # Errors
     ///
-    /// [`OpenError::IndexIncomplete`], [`OpenError::IndexSurplus`].
+    /// [`StructureError::IndexIncomplete`], [`StructureError::IndexSurplus`].
     pub fn finish(self) -> Result<(S, usize), OpenError> {
         self.progress.finish()?;
         Ok((self.segments, self.progress.live))
     }
 }
 
-/// What a loader knows beside its memory. Not generic, so that it is compiled with this crate.
+/// The state of a loader without its memory. Not generic, so it is compiled with this crate.
 struct Progress {
     expected: u32,
     data_end: Sector,
@@ -100,7 +100,7 @@ struct Progress {
     entries: u32,
     /// The number of segments so far.
     live: usize,
-    /// Where the last entry that is no padding ends.
+    /// The end of the last entry that is not padding.
     end: Sector,
 }
 
@@ -145,7 +145,7 @@ impl Progress {
             if segment.is_empty() {
                 return Ok(());
             }
-            // Not reachable without: new() saw to it that there is memory for each entry.
+            // Unreachable: new() checked that there is memory for each entry.
             let Some(slot) = segments.get_mut(*live) else {
                 return Err(OpenError::Structure(StructureError::IndexSurplus {
                     expected: *expected,
@@ -162,8 +162,9 @@ impl Progress {
     }
 }
 
-/// Whether the data of a segment lies between the header and `data_end`. An empty one must not be
-/// the first sector of data, and a zeroed one may be at the end, as the format's own reader has it.
+/// Whether the data of a segment lies between the header and `data_end`. As in the format's own
+/// reader, an empty segment must not be at the first sector of data, and a zeroed one may be at
+/// `data_end`.
 fn has_source_in(segment: Segment, data_end: Sector) -> bool {
     let source = segment.source();
     if segment.zeroed() {
@@ -267,7 +268,7 @@ mod tests {
             load(&[entry(10, 0, 9, false, 0), entry(0, 5, 8, false, 0)]),
             error(1, 0, 10)
         );
-        // An end behind the limit is compared as it is, and nothing can follow it.
+        // An end after the limit is compared before it is cut, and no entry can follow it.
         let last = (1 << 50) - 2;
         let segments = load(&[entry(last, 50, 8, false, 0)]).unwrap();
         assert_eq!(segments, [data(last, 2, 8)]);
@@ -306,7 +307,7 @@ mod tests {
         bad(0, 100, false);
         good(0, 9, false);
         good(0, 99, false);
-        // Zeroed: anywhere up to the end of the data, whatever the length.
+        // Zeroed: anywhere up to the end of the data, at any length.
         for source in [0, 7, 101, far] {
             bad(50, source, true);
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where things are in an LSMT blob, from its header and trailer. A [`Layer`] exists only after
-//! every check that needs no more than those two.
+//! Where the index and the data are in an LSMT blob, from its header and trailer. A [`Layer`]
+//! exists only after all checks of these two.
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,8 @@ use crate::{
 /// [`HEADER_LEN`] as a length in the blob.
 const HEADER_BYTES: u64 = u64_from(HEADER_LEN);
 
-/// The most entries the index of a read-only layer may have: 16 MB of them. Readers refuse more
-/// since 2026.
+/// The most entries that the index of a read-only layer may have: 16 MB. Readers refuse more since
+/// 2026.
 const MAX_INDEX_ENTRIES: u64 = 1_000_000;
 
 /// The length of an index entry in bytes.
@@ -51,7 +51,7 @@ pub fn trailer_offset(blob_len: Bytes) -> Result<Bytes, OpenError> {
     )?))
 }
 
-/// Where things are in an LSMT blob.
+/// Where the index and the data are in an LSMT blob.
 ///
 /// # Invariants
 ///
@@ -97,8 +97,8 @@ impl Layer {
         Ok(layer)
     }
 
-    /// Where the index starts in the blob: at a sector in every layer a writer made, but that is
-    /// not checked, as by the format's own reader.
+    /// The offset of the index in the blob. Writers put it at a sector, but this is not checked:
+    /// the format's own reader does not either.
     #[inline]
     #[must_use]
     pub const fn index_offset(&self) -> Bytes {
@@ -120,22 +120,22 @@ impl Layer {
     }
 
     /// The size of the image that this layer asks for: a multiple of 512, 0 if it leaves that to
-    /// the layers below. It does not limit what the layer holds.
+    /// the layers below. The layer may hold sectors after it.
     #[inline]
     #[must_use]
     pub const fn virtual_size(&self) -> Bytes {
         Bytes::new(self.virtual_size)
     }
 
-    /// Where the data of the layer ends at the latest: the sector the index starts in.
+    /// The largest sector that data may end at: the one that the index starts in.
     #[inline]
     pub(super) const fn data_end(&self) -> Sector {
         Sector::new(self.index_offset().whole_sectors().get())
     }
 }
 
-/// The size of the image that layers of these virtual sizes make, lowest layer first: that of the
-/// topmost layer that has one, 0 if none has.
+/// The size of an image of layers with these virtual sizes, lowest layer first: that of the topmost
+/// layer that has one, 0 if none has.
 #[must_use]
 pub fn virtual_size(layers: impl DoubleEndedIterator<Item = Bytes>) -> Bytes {
     layers

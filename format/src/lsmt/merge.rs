@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! N layers to one: a sweep over the sectors of the image.
+//! Merges N layers into one by a sweep over the sectors of the image.
 //!
-//! Each layer is a row of events, the starts and ends of its segments. A tournament over the layers
-//! always gives the next event of all; a set of the layers that have a segment at the sweep's place
-//! gives the topmost of them. A run of the result ends where another layer, or another segment of
-//! the same layer, becomes the topmost. So the time is O(s log n) for s segments in n layers, and
-//! the memory one [`Cursor`] a layer. It never recurses and never allocates.
+//! Each layer is a sequence of events, the starts and ends of its segments. A tournament over the
+//! layers finds the next event of all. A set of the layers that have a segment at the current
+//! sector has the topmost of them. A segment of the result ends where another layer, or another
+//! segment of the same layer, becomes the topmost. So the time is O(s log n) for s segments in n
+//! layers, and the memory one [`Cursor`] a layer. The merge never recurses and never allocates.
 //!
 //! The tournament is a loser tree: an inner node holds the loser of its match, and the winner goes
-//! up. The key of a layer, its next event's sector and its number, is one integer, so that a match
-//! is a minimum and a maximum, and no branch. Node 0 is not used; node i has the children 2i and
-//! 2i + 1; layer i of n is leaf n + i. That holds for any n, not only for powers of two.
+//! up. The key of a layer, the sector of its next event and its number, is one integer, so a match
+//! is a minimum and a maximum, without a branch. Node 0 is not used, node i has the children 2i and
+//! 2i + 1, and layer i of n is leaf n + i. This holds for any n, not only for powers of two.
 
 use super::segment::Segment;
 use crate::{
@@ -30,28 +30,28 @@ use core::{
 /// The most layers an image can have.
 pub const MAX_LAYERS: usize = 255;
 
-/// A key has the sector above these bits, and the layer in them.
+/// A key has the layer in these bits, and the sector above them.
 const LAYER_BITS: u32 = 8;
 
-/// The sector of a layer that has no more events: behind any that a segment can reach.
+/// The sector of a layer that has no more events: after the end of any segment.
 const EXHAUSTED: u64 = 1 << 55;
 
-/// A node of the tree that no match was held at yet.
+/// A node of the tree that has had no match yet.
 const VACANT: u64 = u64::MAX;
 
 const _: () = assert!(Segment::LIMIT.get() < EXHAUSTED && MAX_LAYERS < 1 << LAYER_BITS);
 
-/// What [`merge`] has to remember for a layer. Memory for it; of no use by itself.
+/// The state of one layer in [`merge`]. Callers only allocate it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
-    /// The inner node of the tournament with the number of this layer: its loser's key.
+    /// The key of the loser at the inner node that has the number of this layer.
     loser: u64,
-    /// How many segments of this layer were taken out of it: those up to `ahead`.
+    /// The number of segments taken from the layer: those up to `ahead`.
     taken: usize,
-    /// The segment that the sweep is in, if the layer is active.
+    /// The segment at the current sector, if the layer is active.
     current: Segment,
-    /// The segment after that, empty if there is none. It is fetched one event before it is needed:
-    /// with many layers it is in no cache, and nothing has to wait for it this way.
+    /// The next segment, empty if there is none. It is fetched one event early: with many layers it
+    /// is not in the cache, and the merge does not wait for memory this way.
     ahead: Segment,
 }
 
@@ -64,7 +64,7 @@ impl Cursor {
         ahead: Segment::EMPTY,
     };
 
-    /// Goes on to the next segment.
+    /// Moves to the next segment.
     #[inline]
     fn advance(&mut self, layer: &[Segment]) {
         self.current = self.ahead;
@@ -99,7 +99,7 @@ pub enum MergeError<E> {
         /// The number of layers.
         layers: usize,
     },
-    /// The sink did not take a segment.
+    /// The sink returned an error.
     Sink(E),
 }
 
@@ -119,19 +119,20 @@ impl<E: fmt::Display> fmt::Display for MergeError<E> {
 
 impl<E: fmt::Debug + fmt::Display> core::error::Error for MergeError<E> {}
 
-/// Gives `sink` the segments of the image that `layers`, lowest first, make: in order and without
-/// overlap, each with the number of its layer.
+/// Merges `layers`, lowest first, and calls `sink` with the segments of the image: in order and
+/// without overlap, each with the number of its layer.
 ///
-/// Of all layers that have a segment at a sector the topmost wins, whether it is data or zeroed;
-/// where none has, there is no segment. There is one segment for each longest run of one segment of
-/// one layer: neighbours are not joined.
+/// Of all layers that have a segment at a sector the topmost wins, whether it is data or zeroed.
+/// Where no layer has one, there is no segment. A segment of the image is the longest part of one
+/// segment of one layer that is topmost: neighbours are not joined.
 ///
-/// The layers must be as [`IndexLoader`](super::IndexLoader) gives them; of others the result is
-/// useless, but nothing worse. `scratch` needs a cursor for each layer, of any content.
+/// The layers must be as [`IndexLoader`](super::IndexLoader) returns them. The result for other
+/// layers has no meaning, but the merge still ends without a panic. `scratch` needs a cursor for
+/// each layer, of any content.
 ///
 /// # Errors
 ///
-/// [`MergeError`]; what the sink returns ends the merge.
+/// [`MergeError`]. An error of the sink ends the merge.
 pub fn merge<L: Deref<Target = [Segment]>, E>(
     layers: &[L],
     scratch: &mut [Cursor],
@@ -152,7 +153,7 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
 
     let mut winner = start(layers, cursors);
     let mut active = LayerSet::EMPTY;
-    // The topmost active layer, and from where on it is that, with the segment it has now.
+    // The topmost active layer, and the sector from which its current segment is the topmost.
     let mut top: Option<(u8, u64)> = None;
     loop {
         let place = winner >> LAYER_BITS;
@@ -162,15 +163,15 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
         let layer = low_u8(winner);
         let index = usize::from(layer);
 
-        // A run ends here if the event is one of the topmost layer, or of one above it.
+        // A segment of the image ends here if the event is of the topmost layer, or of one above.
         let at_top = top.is_none_or(|(top_layer, _)| top_layer <= layer);
         if at_top {
             if let Some((top_layer, from)) = top {
-                let run = cursors
+                let segment = cursors
                     .get(usize::from(top_layer))
                     .and_then(|cursor| cursor.current.part(from, place));
-                if let Some(run) = run {
-                    sink(run.with_layer(top_layer)).map_err(MergeError::Sink)?;
+                if let Some(segment) = segment {
+                    sink(segment.with_layer(top_layer)).map_err(MergeError::Sink)?;
                 }
             }
         }
@@ -179,14 +180,14 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
             return Ok(());
         };
         let next_event = if active.contains(layer) && cursor.next_start() != place {
-            // The end of a segment, with a hole behind it.
+            // The end of a segment, with a hole after it.
             active.remove(layer);
             if at_top {
                 top = active.topmost().map(|below| (below, place));
             }
             cursor.next_start()
         } else {
-            // The start of a segment, maybe right behind another.
+            // The start of a segment, perhaps at the end of another.
             active.insert(layer);
             cursor.advance(segments);
             if at_top {
@@ -203,7 +204,7 @@ fn key(place: u64, layer: u8) -> u64 {
     place << LAYER_BITS | u64::from(layer)
 }
 
-/// Holds the first tournament, and returns its winner.
+/// Plays the first tournament, and returns its winner.
 fn start<L: Deref<Target = [Segment]>>(layers: &[L], cursors: &mut [Cursor]) -> u64 {
     cursors.fill(Cursor::EMPTY);
     let mut winner = VACANT;
@@ -214,7 +215,7 @@ fn start<L: Deref<Target = [Segment]>>(layers: &[L], cursors: &mut [Cursor]) -> 
         cursor.advance(layer);
         let mut climber = key(cursor.next_start(), index);
         let mut node = leaf(cursors, usize::from(index));
-        // The first to come to a node waits there for the other.
+        // The first layer at a node waits there for the other.
         let reached_top = loop {
             node >>= 1;
             if node == 0 {
@@ -244,7 +245,7 @@ fn leaf(cursors: &[Cursor], layer: usize) -> usize {
     add_usize(cursors.len(), layer)
 }
 
-/// Holds the matches of the layer that won last, which has a new key, and returns the new winner.
+/// Plays the matches of the layer that won last, which has a new key, and returns the new winner.
 #[inline]
 fn replay(cursors: &mut [Cursor], layer: usize, key: u64) -> u64 {
     let mut climber = key;

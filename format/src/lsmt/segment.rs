@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A run of sectors of the image that one layer knows: 16 bytes, packed as the format packs them.
+//! Consecutive sectors of the image that one layer has: 16 bytes, packed like an index entry.
 
 use crate::{
     arith::{
@@ -31,16 +31,16 @@ pub(super) const START_MASK: u64 = (1 << START_BITS) - 1;
 const LEN_MASK: u64 = (1 << LEN_BITS) - 1;
 pub(super) const SOURCE_MASK: u64 = (1 << SOURCE_BITS) - 1;
 
-/// The start of an entry that only pads the index.
+/// The start of a padding entry.
 pub(super) const PADDING_START: u64 = START_MASK;
 
 const _: () = assert!(START_BITS + LEN_BITS == 64 && size_of::<Segment>() == 16);
 
-/// A run of sectors of the image that one layer knows.
+/// Consecutive sectors of the image that one layer has.
 ///
 /// # Invariants
 ///
-/// It ends at sector 2^50 of the image at the latest.
+/// It ends at or before sector 2^50 of the image.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// Bits 0 to 49: the first sector in the image; bits 50 to 63: the number of sectors.
@@ -50,7 +50,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// A segment of no sectors, to fill memory with.
+    /// A segment of no sectors, to initialise memory with.
     pub const EMPTY: Self = Self {
         place: 0,
         content: 0,
@@ -59,12 +59,12 @@ impl Segment {
     /// The most sectors a segment can have.
     pub const MAX_LEN: Sectors = Sectors::new(LEN_MASK);
 
-    /// The end of what segments can describe: no segment reaches behind this sector.
+    /// The sector at or before which every segment ends.
     pub const LIMIT: Sector = Sector::new(1 << START_BITS);
 
     /// A segment of layer 0 whose sectors are in the blob from sector `source` on.
     ///
-    /// [`None`] if a number is too large: `len` above [`Self::MAX_LEN`], the end behind
+    /// [`None`] if a number is too large: `len` above [`Self::MAX_LEN`], the end after
     /// [`Self::LIMIT`], `source` of more than 55 bits.
     #[must_use]
     pub fn data(start: Sector, len: Sectors, source: Sector) -> Option<Self> {
@@ -72,7 +72,7 @@ impl Segment {
         if len > Self::MAX_LEN || end > Self::LIMIT || source.get() > SOURCE_MASK {
             return None;
         }
-        // A start of 2^50 has no bits to be in.
+        // A start of 2^50 does not fit its bits.
         if start.get() > START_MASK {
             return None;
         }
@@ -90,8 +90,8 @@ impl Segment {
         Some(segment)
     }
 
-    /// An index entry as it is on disk, [`None`] if it is padding. Its tag is dropped. It may reach
-    /// behind [`Self::LIMIT`]: see [`Self::cut`].
+    /// An index entry as it is on disk, without its tag. [`None`] if it is padding. It may end
+    /// after [`Self::LIMIT`]: see [`Self::cut`].
     pub(super) fn from_entry(entry: &[u8; 16]) -> Option<Self> {
         let place = u64_at::<0, 16>(entry);
         let content = u64_at::<8, 16>(entry);
@@ -104,13 +104,14 @@ impl Segment {
         })
     }
 
-    /// What a map keeps apart from the first sector: the number of sectors, and what they hold.
+    /// The fields that a map has apart from the first sector: the number of sectors, and the
+    /// content: source, zeroed and layer.
     #[inline]
     pub(super) const fn len_and_content(self) -> (u32, u64) {
         (low_u32(self.place >> START_BITS), self.content)
     }
 
-    /// A segment of its parts, see [`Self::len_and_content`]. Bits too many are cut off.
+    /// The segment of these parts, see [`Self::len_and_content`]. Bits that do not fit are dropped.
     #[inline]
     pub(super) const fn from_parts(start: Sector, len: u32, content: u64) -> Self {
         Self {
@@ -139,7 +140,7 @@ impl Segment {
         }
     }
 
-    /// The segment without what lies behind [`Self::LIMIT`].
+    /// The segment without its sectors after [`Self::LIMIT`].
     pub(super) fn cut(self) -> Self {
         let room = sub_u64(Self::LIMIT.get(), self.start().get());
         if self.len().get() <= room {
@@ -177,8 +178,7 @@ impl Segment {
         };
         Some(Self {
             place: from | sub_u64(to, from) << START_BITS,
-            // The end of the data was checked against the end of the blob, so this stays within
-            // its 55 bits.
+            // The data ends in the blob, as the index loader checked, so this fits its 55 bits.
             content: add_u64(self.content, skipped),
         })
     }
@@ -204,21 +204,21 @@ impl Segment {
         self.len().get() == 0
     }
 
-    /// The first sector of the image behind it.
+    /// The first sector of the image after it.
     #[inline]
     #[must_use]
     pub const fn end(self) -> Sector {
         Sector::new(add_u64(self.start().get(), self.len().get()))
     }
 
-    /// The first sector of its data in the blob. Of no meaning if it is [`Self::zeroed`].
+    /// The first sector of its data in the blob. It has no meaning if it is [`Self::zeroed`].
     #[inline]
     #[must_use]
     pub const fn source(self) -> Sector {
         Sector::new(self.content & SOURCE_MASK)
     }
 
-    /// Whether its sectors are zero, and nothing is read for them.
+    /// Whether its sectors are zero, so that none is read.
     #[inline]
     #[must_use]
     pub const fn zeroed(self) -> bool {

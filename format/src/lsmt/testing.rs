@@ -35,7 +35,7 @@ pub(super) fn area(
     area
 }
 
-/// A layer whose data ends, and index starts, at `index_offset`.
+/// A layer whose index is at `index_offset`, where its data ends.
 pub(super) fn layer(index_offset: u64, entries: u64) -> Layer {
     let header = area(HEADER | DATA, 0, 0, 0);
     let trailer = area(DATA | SEALED, index_offset, entries, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One stored block to its content. It never reads past the block, and never calls a block right
-//! that does not decompress to its exact length.
+//! Decompresses one stored block. It never reads past the block, and never accepts a block that
+//! does not decompress to its exact length.
 
 use super::layout::{
     Layout,
@@ -26,12 +26,12 @@ use core::{
 /// The seed of the CRC of a block.
 const CRC_SEED: u32 = 100_007;
 
-/// A decompressor of whole blocks, with whatever memory it works in.
+/// A decompressor of whole blocks, together with its memory.
 pub trait Decompress {
     /// Decompresses one block into the start of `out` and returns how many bytes it has.
     ///
-    /// [`None`] if `compressed` is damaged, or has more content than `out` has room. What `out`
-    /// holds then is anything.
+    /// [`None`] if `compressed` is damaged, or has more content than `out` has room. The content of
+    /// `out` is undefined then.
     fn decompress(&mut self, compressed: &[u8], out: &mut [u8]) -> Option<usize>;
 }
 
@@ -55,23 +55,23 @@ pub enum BlockError {
         /// The length of the content.
         expected: Bytes,
     },
-    /// The stored block is no longer than its CRC, or longer than any block can get.
+    /// The stored block has no room for more than a CRC, or no block can be that long.
     StoredLen {
         /// The block.
         block: BlockIndex,
         /// The stored length.
         len: Bytes,
     },
-    /// The stored block is not what its CRC was made from.
+    /// The CRC of the block is wrong: a byte of it has changed.
     Crc {
         /// The block.
         block: BlockIndex,
-        /// The CRC behind the block.
+        /// The CRC stored after the block.
         stored: u32,
-        /// The CRC of the block.
+        /// The CRC that the block has.
         computed: u32,
     },
-    /// The block does not decompress, or to more than its content.
+    /// The block does not decompress, or decompresses to more than its content.
     Damaged {
         /// The block.
         block: BlockIndex,
@@ -133,12 +133,12 @@ impl fmt::Display for BlockError {
 
 impl core::error::Error for BlockError {}
 
-/// Decompresses one block: `stored` is all of it as it lies in the file, `out` has exactly
+/// Decompresses one block: `stored` has all its bytes in the file, `out` has exactly
 /// [`Layout::block_len`] bytes.
 ///
 /// # Errors
 ///
-/// Any [`BlockError`]. What `out` holds then is anything: the caller clears it before anybody sees
+/// Any [`BlockError`]. The content of `out` is undefined then: the caller must not let a reader see
 /// it.
 #[inline]
 pub fn decode(
@@ -161,7 +161,7 @@ pub fn decode(
     }
 }
 
-/// All checks that come before the decompressor: returns the compressed bytes without their CRC.
+/// All checks before decompression. Returns the compressed bytes without their CRC.
 fn check<'a>(
     layout: &Layout,
     block: BlockIndex,
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn damaged() {
         let (compressed, _) = ZEROS.split_at(26);
-        // Cut, and one that would give more than there is room for.
+        // Cut, and with more content than there is room for.
         let smaller = layout(4095, 4096, false, 1 << 20, None);
         let cut = decode_lz4(&two_blocks(false), &compressed[..10], 4096);
         let long = decode_lz4(&smaller, compressed, 4095);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a ZFile does not open: one variant per check.
+//! Why a ZFile does not open: one variant per check, with the texts that users see.
 
 use crate::{
     units::BlockIndex,
@@ -19,21 +19,21 @@ use core::{
 pub enum OpenError {
     /// A check that both formats make.
     Structure(StructureError),
-    /// The header is not what its digest was made from.
+    /// The digest of the header is wrong: a byte of it has changed.
     HeaderDigest {
         /// The digest in the header.
         stored: u32,
-        /// The digest of the header.
+        /// The digest that the header has.
         computed: u32,
     },
-    /// The trailer is not what its digest was made from.
+    /// The digest of the trailer is wrong: a byte of it has changed.
     TrailerDigest {
         /// The digest in the trailer.
         stored: u32,
-        /// The digest of the trailer.
+        /// The digest that the trailer has.
         computed: u32,
     },
-    /// The file is compressed with a dictionary. No writer makes such files.
+    /// The file is compressed with a dictionary. No writer creates such files.
     Dictionary {
         /// The length of the dictionary.
         len: u32,
@@ -43,12 +43,12 @@ pub enum OpenError {
         /// Its number.
         number: u8,
     },
-    /// The block size is no power of two from 512 to 65536.
+    /// The block size is not a power of two from 512 to 65536.
     BlockSize {
         /// The block size in bytes.
         bytes: u32,
     },
-    /// The content has no bytes: a valid file, of which no device can be made.
+    /// The content has no bytes. The file is valid, but no device can have this size.
     ContentEmpty,
     /// The index does not have as many entries as the content has blocks.
     IndexSize {
@@ -57,38 +57,38 @@ pub enum OpenError {
         /// The number of blocks of the content.
         blocks: u64,
     },
-    /// An index entry is not longer than the CRC it includes, or longer than any block can get.
+    /// The length in an index entry has no room for more than a CRC, or no block can be that long.
     IndexEntry {
         /// The block.
         block: BlockIndex,
         /// The stored length.
         len: u32,
-        /// The shortest it may be.
+        /// The least valid length.
         min: u32,
-        /// The longest it may be.
+        /// The largest valid length.
         max: u32,
     },
-    /// The blocks run into the index.
+    /// The blocks overlap the index.
     BlocksPastIndex {
         /// The first block that does.
         block: BlockIndex,
-        /// Where it ends.
+        /// The offset of its end.
         end: u64,
-        /// Where the index starts.
+        /// The offset of the index.
         index_offset: u64,
     },
-    /// The index is not what its CRC was made from.
+    /// The CRC of the index is wrong: a byte of it has changed.
     IndexCrc {
         /// The CRC in the header or trailer.
         stored: u32,
-        /// The CRC of the index.
+        /// The CRC that the index has.
         computed: u32,
     },
     /// The caller brought too little memory for the jump table.
     Memory {
         /// The number of groups.
         groups: usize,
-        /// The number of groups it takes.
+        /// The number of groups that the jump table needs.
         needed: usize,
     },
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that a header or trailer of a ZFile says, for people to read. It judges nothing, and nothing
-//! is read by it: for that there is `Layout`.
+//! All fields of a header or trailer of a ZFile, for tools that show them. It never judges a field:
+//! readers use `Layout`.
 //!
-//! All of it is inline: a program that never asks, as the kernel module, has no code of it.
+//! All functions are inline, so a program that does not call them, like the kernel module, has no
+//! code of them.
 
 use super::header_trailer::{
     HeaderTrailer,
@@ -33,38 +34,38 @@ const FLAGS: [(u64, &str); 6] = [
     (1 << 5, "index_compressed"),
 ];
 
-/// What a header or trailer of a ZFile says, right or not.
+/// The fields of a header or trailer of a ZFile, valid or not.
 ///
-/// The first writers left garbage in what they did not set; the fields of the index in a header
-/// that was not overwritten are 0, or such garbage.
+/// The first writers left garbage in fields that they did not set. In a header that was not
+/// overwritten, the fields of the index are 0 or such garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderTrailerFields {
-    /// Whether it starts with the magic of a ZFile. If not, the other fields are most likely
-    /// something else.
+    /// Whether it starts with the magic of a ZFile. If not, the other fields most likely have no
+    /// meaning.
     pub has_magic: bool,
-    /// The length of the fields, 96. No reader looks at it.
+    /// The length of the fields, 96. No reader uses it.
     pub size: u32,
-    /// The digest in the area. Of no meaning without the flag.
+    /// The stored digest. Only valid with the flag of the digest.
     pub digest: u32,
-    /// What the digest of the area is.
+    /// The computed digest.
     pub computed_digest: u32,
     /// The flags, see [`Self::flag_names`].
     pub flags: u64,
-    /// Where the index starts, in bytes from the first of the header.
+    /// The offset of the index in bytes, from the first byte of the header.
     pub index_offset: u64,
-    /// The number of entries of the index: of blocks, not of bytes.
+    /// The number of entries of the index, not of its bytes.
     pub index_size: u64,
     /// The length of the content in bytes.
     pub original_file_size: u64,
-    /// The CRC of the index. Of no meaning without the flag of the digest.
+    /// The CRC of the index. Only valid with the flag of the digest.
     pub index_crc: u32,
-    /// How many bytes of content a block holds.
+    /// The bytes of content in a block.
     pub block_size: u32,
     /// The number of the compression algorithm: 1 is LZ4, 2 is Zstandard.
     pub algo: u8,
-    /// The compression level: 0 in all files, whatever the level.
+    /// The compression level: 0 in all files, at any level.
     pub level: u8,
-    /// Whether a dictionary was used, if not 0. No reader looks at it.
+    /// Whether a dictionary was used, if not 0. No reader uses it.
     pub use_dict: u8,
     /// The length of the dictionary in bytes: 0 in all files.
     pub dict_size: u32,
@@ -103,14 +104,14 @@ impl HeaderTrailerFields {
         Flags(self.flags).names(&FLAGS)
     }
 
-    /// Whether the digest and the CRC of the index are of meaning.
+    /// Whether the digest and the CRC of the index are valid.
     #[inline]
     #[must_use]
     pub fn has_digest(&self) -> bool {
         self.flags & DIGEST != 0
     }
 
-    /// Whether a header says all that the trailer does, so that the trailer is not looked at.
+    /// Whether a header has all fields of the trailer, so that readers ignore the trailer.
     #[inline]
     #[must_use]
     pub fn is_overwritten(&self) -> bool {
@@ -176,14 +177,14 @@ mod tests {
         let names: Vec<_> = fields.flag_names().collect();
         assert_eq!(names, ["data", "sealed"]);
         assert!(!fields.has_digest() && !fields.is_overwritten());
-        // Of another magic the rest is told all the same.
+        // With another magic the other fields are read all the same.
         area[23] ^= 1;
         assert!(!HeaderTrailerFields::new(&area, crc32c).has_magic);
         assert_eq!(HeaderTrailerFields::new(&area, crc32c).index_size, 17);
     }
 
     #[test]
-    fn a_right_digest_is_the_computed_one() {
+    fn a_valid_digest_is_the_computed_one() {
         let flags = HEADER | DATA | OVERWRITTEN | DIGEST;
         let area = Fields { flags, ..WRITTEN }.area();
         let fields = HeaderTrailerFields::new(&area, crc32c);

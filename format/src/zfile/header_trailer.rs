@@ -21,7 +21,7 @@ use crate::{
 /// The length of a ZFile's header in bytes, and of its trailer: both have the same length.
 pub const HEADER_LEN: usize = 512;
 
-/// The flag of a header that the writer rewrote after compression: it has all fields of the trailer.
+/// The flag of a header that the writer rewrote after compression: it has the trailer's fields.
 pub(super) const OVERWRITTEN: u64 = 1 << 3;
 
 /// The flag of a header or trailer whose digest and CRC of the index are valid.
@@ -29,8 +29,8 @@ pub(super) const DIGEST: u64 = 1 << 4;
 
 /// A header or trailer that has not been checked yet.
 ///
-/// In old files the flags above bit 5 are garbage. Bit 5 ("index is compressed") is declared, but no
-/// writer sets it and no reader honours it.
+/// In old files the flags above bit 5 are garbage. Bit 5 ("index is compressed") is declared, but
+/// no writer sets it and no reader honours it.
 #[derive(Clone, Copy)]
 pub(super) struct HeaderTrailer<'a>(pub(super) &'a [u8; HEADER_LEN]);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where things are in a ZFile, from its header and, where the header was not overwritten, its
-//! trailer. A [`Layout`] exists only after every check that needs no more than those two.
+//! Where the blocks and the index are in a ZFile, from its header and, if the header was not
+//! overwritten, its trailer. A [`Layout`] exists only after all checks of these two.
 
 #[cfg(test)]
 mod tests;
@@ -39,16 +39,16 @@ use crate::{
     StructureError, //
 };
 
-/// The most entries an index may have: 4 GB of them. Readers refuse more since 2026.
+/// The most entries that an index may have: 4 GB. Readers refuse more since 2026.
 const MAX_INDEX_ENTRIES: u64 = 1_000_000_000;
 
 /// The length of an index entry in bytes.
 pub(super) const ENTRY_LEN: u64 = 4;
 
-/// The length of the CRC behind a block in bytes.
+/// The length of the CRC after a block in bytes.
 pub(super) const CRC_LEN: u32 = 4;
 
-/// How much longer than its content a block can be stored: writers have 512 bytes of room for
+/// The most bytes that a stored block has more than its content: writers have 512 bytes of room for
 /// incompressible content, and a CRC follows.
 const MAX_GROWTH: u32 = 516;
 
@@ -64,7 +64,7 @@ pub enum Algorithm {
     Zstd,
 }
 
-/// Where things are in a ZFile.
+/// Where the blocks and the index are in a ZFile.
 ///
 /// # Invariants
 ///
@@ -83,7 +83,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Checks the fields of the area in use. The index has to end at `limit`.
+    /// Checks the fields of the header or trailer in use. The index must end at or before `limit`.
     fn new(area: HeaderTrailer<'_>, zfile_len: u64, limit: u64) -> Result<Self, OpenError> {
         let len = area.dictionary_len();
         if len != 0 {
@@ -137,7 +137,7 @@ impl Layout {
         Bytes::new(self.content_len)
     }
 
-    /// How much content a block holds.
+    /// The bytes of content in a block.
     #[inline]
     #[must_use]
     pub const fn block_size(&self) -> BlockSize {
@@ -165,7 +165,7 @@ impl Layout {
         self.block_count
     }
 
-    /// Where the index starts: at any byte.
+    /// The offset of the index: any byte.
     #[inline]
     #[must_use]
     pub const fn index_offset(&self) -> CompressedOffset {
@@ -186,7 +186,7 @@ impl Layout {
         self.index_crc
     }
 
-    /// How many bytes of content a block holds: the block size, or less for the last block.
+    /// The bytes of content in this block: the block size, or less for the last block.
     /// [`None`] if there is no such block.
     #[inline]
     #[must_use]
@@ -202,7 +202,7 @@ impl Layout {
         u32::try_from(rest.min(full)).ok().map(usize_from)
     }
 
-    /// The least bytes a block can be stored in, its CRC included.
+    /// The least length of a stored block, its CRC included.
     #[inline]
     #[must_use]
     pub const fn min_stored_len(&self) -> u32 {
@@ -213,7 +213,7 @@ impl Layout {
         }
     }
 
-    /// The most bytes a block can be stored in, its CRC included: 516 more than the block size.
+    /// The largest length of a stored block, its CRC included: 516 more than the block size.
     #[inline]
     #[must_use]
     pub const fn max_stored_len(&self) -> u32 {
@@ -221,16 +221,16 @@ impl Layout {
     }
 }
 
-/// What the header tells.
+/// The result of a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderOutcome {
-    /// All there is to know: the header was overwritten.
+    /// The header was overwritten, and has all fields.
     Complete(Layout),
-    /// That the trailer has to be read.
+    /// The trailer has the fields.
     NeedsTrailer(PendingTrailer),
 }
 
-/// A ZFile whose header is right, and whose trailer is needed.
+/// A ZFile whose header is valid, and whose trailer is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingTrailer {
     zfile_len: u64,
@@ -239,12 +239,12 @@ pub struct PendingTrailer {
 
 /// Checks the first 512 bytes of a ZFile that is `zfile_len` bytes long.
 ///
-/// The exact length matters: a trailer is the last 512 bytes, and anything behind it hides it.
+/// The exact length matters: the trailer is the last 512 bytes.
 ///
 /// # Errors
 ///
-/// [`OpenError::TooShort`], any of the `Header` errors, and, if the header is complete, whatever is
-/// wrong with its fields.
+/// [`StructureError::TooShort`], any of the `Header` errors, and, if the header is complete, those
+/// of its fields.
 pub fn open(
     header: &[u8; HEADER_LEN],
     zfile_len: Bytes,
@@ -274,7 +274,7 @@ pub fn open(
 }
 
 impl PendingTrailer {
-    /// Where the trailer is: the last 512 bytes, at any byte.
+    /// The offset of the trailer, the last 512 bytes: any byte.
     #[inline]
     #[must_use]
     pub const fn offset(&self) -> CompressedOffset {
@@ -285,7 +285,7 @@ impl PendingTrailer {
     ///
     /// # Errors
     ///
-    /// Any of the `Trailer` errors, and whatever is wrong with its fields.
+    /// Any of the `Trailer` errors, and those of its fields.
     pub fn finish(self, trailer: &[u8; HEADER_LEN], crc: Crc32c) -> Result<Layout, OpenError> {
         let trailer = HeaderTrailer(trailer);
         trailer.check_trailer()?;

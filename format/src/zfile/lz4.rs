@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! LZ4, by the safe decoder of `lz4_flex`. The only place that calls it.
+//! LZ4, by the safe decoder of `lz4_flex`. No other file calls it.
 
 use super::block::Decompress;
 
@@ -15,9 +15,9 @@ impl Decompress for Lz4 {
     }
 }
 
-/// `lz4_flex`'s decoder is `#[inline]`: its code is generated where it is called, with the flags of
-/// that crate. This function keeps it in this one, which is always compiled for speed, whatever the
-/// kernel's configuration asks for; `Kbuild` says what that is worth.
+/// `lz4_flex`'s decoder is `#[inline]`: its code is generated in the crate that calls it, with the
+/// flags of that crate. This function keeps it in this crate, which Kbuild compiles for speed even
+/// in a kernel configured for size.
 #[inline(never)]
 fn decompress(compressed: &[u8], out: &mut [u8]) -> Option<usize> {
     lz4_flex::block::decompress_into(compressed, out).ok()

@@ -44,7 +44,7 @@ impl Fields {
         verify: 0,
     };
 
-    /// The area, with the right digest if the flags say that there is one.
+    /// The bytes of the header or trailer, with a valid digest if the flags have that of a digest.
     pub(super) fn area(self) -> [u8; 512] {
         let mut area = [0; 512];
         area[..24].copy_from_slice(b"ZFile\0\x01\0tuji.yyf@Alibaba");
@@ -66,7 +66,7 @@ impl Fields {
     }
 }
 
-/// The layout of an LZ4 file of these blocks.
+/// The layout of an LZ4 file with these fields.
 pub(super) fn layout(
     content_len: u64,
     block_size: u32,

@@ -49,7 +49,7 @@ fn a_good_layer() {
 }
 
 #[test]
-fn what_nobody_looks_at() {
+fn fields_that_are_not_read() {
     let mut header = area(
         HEADER | DATA | SEALED | 1 << 4 | 1 << 31,
         u64::MAX,
@@ -199,7 +199,7 @@ fn index_place() {
             }))
         );
     }
-    // Not at a sector: read as the format's own reader does, data ends in whole sectors.
+    // Not at a sector: like in the format's own reader, data ends at the sector before.
     for offset in [4096, 4097, latest] {
         let layer = by_trailer(offset, 256, 0).unwrap();
         assert_eq!(layer.data_end().get(), offset / 512);

@@ -20,7 +20,7 @@ use core::{
     ops::Deref, //
 };
 
-/// The merged segments of an image, as [`merge`](crate::lsmt::merge) gives them, laid out for
+/// The merged segments of an image, as [`merge`](crate::lsmt::merge()) gives them, laid out for
 /// lookups: 16 bytes a segment.
 pub struct SegmentMap<S> {
     words: S,

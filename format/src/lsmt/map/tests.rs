@@ -116,7 +116,7 @@ fn lookups() {
             }
         );
     }
-    // A zeroed segment and the hole behind it are one run.
+    // A zeroed segment and the hole after it are one extent.
     assert_eq!(at(15), zero(15));
     assert_eq!(at(20), zero(10));
     assert_eq!(at(30).len(), Sectors::new(1));
@@ -134,11 +134,11 @@ fn an_empty_map_is_zero() {
 
 /// A lookup by a search of all segments.
 fn naive(segments: &[Segment], sector: Sector) -> Extent {
-    let behind = segments.partition_point(|segment| segment.start() <= sector);
+    let after = segments.partition_point(|segment| segment.start() <= sector);
     let next = segments
-        .get(behind)
+        .get(after)
         .map_or(u64::MAX, |next| next.start().get() - sector.get());
-    match behind.checked_sub(1).map(|at| segments[at]) {
+    match after.checked_sub(1).map(|at| segments[at]) {
         Some(segment) if !segment.zeroed() && segment.end() > sector => Extent::Data {
             layer: segment.layer(),
             source: Sector::new(segment.source().get() + sector.get() - segment.start().get()),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Builds a jump table from the bytes of an index. It never trusts a length: the blocks of the table
-//! lie between the header and the index.
+//! Builds a jump table from the bytes of an index. It never trusts a length: it checks that all
+//! blocks lie between the header and the index.
 
 use super::{
     group::{
@@ -94,8 +94,8 @@ impl<S: DerefMut<Target = [Group]>> JumpTableBuilder<S> {
     ///
     /// # Errors
     ///
-    /// [`OpenError::IndexEntry`], [`OpenError::BlocksPastIndex`], [`StructureError::IndexSurplus`]. The
-    /// builder must not be used after an error.
+    /// [`OpenError::IndexEntry`], [`OpenError::BlocksPastIndex`], [`StructureError::IndexSurplus`].
+    /// The builder must not be used after an error.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
         self.progress.push(&mut self.groups, bytes)
     }
@@ -104,7 +104,8 @@ impl<S: DerefMut<Target = [Group]>> JumpTableBuilder<S> {
     ///
     /// # Errors
     ///
-    /// [`StructureError::IndexIncomplete`], [`StructureError::IndexSurplus`], [`OpenError::IndexCrc`].
+    /// [`StructureError::IndexIncomplete`], [`StructureError::IndexSurplus`],
+    /// [`OpenError::IndexCrc`].
     pub fn finish(self) -> Result<JumpTable<S>, OpenError> {
         self.progress.finish()?;
         Ok(JumpTable::new(self.progress.layout, self.groups))
@@ -161,15 +162,16 @@ impl Progress {
         };
         let mut sum = 0u32;
         let mut long = 0u64;
-        let mut wrong = false;
+        let mut invalid = false;
         let lens = group.lens.iter_mut().zip(entries.chunks_exact(ENTRY));
         for (low, entry) in lens {
             let len = entry
                 .first_chunk()
                 .map_or(0, |entry| u32::from_le_bytes(*entry));
-            wrong |= len < min || len > max;
-            // Of right ones, 64 of at most 66052 bytes. The sum of others is not used.
-            #[allow(clippy::disallowed_methods, reason = "wrong lengths may overflow")]
+            invalid |= len < min || len > max;
+            // The sum of 64 valid lengths, at most 66052 each, does not overflow. The sum of others
+            // is not used.
+            #[allow(clippy::disallowed_methods, reason = "invalid lengths may overflow")]
             {
                 sum = sum.wrapping_add(len);
             }
@@ -177,7 +179,7 @@ impl Progress {
             *low = low_u16(len);
         }
         let end = self.end.saturating_add(u64::from(sum));
-        if wrong || end > self.layout.index_offset().get() {
+        if invalid || end > self.layout.index_offset().get() {
             return false;
         }
         (group.base, group.long) = (self.end, long);

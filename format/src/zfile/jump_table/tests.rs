@@ -39,7 +39,7 @@ fn bytes(lens: &[u32]) -> Vec<u8> {
     lens.iter().flat_map(|len| len.to_le_bytes()).collect()
 }
 
-/// A layout of 64 KiB blocks whose index is right behind these.
+/// A layout of 64 KiB blocks with these lengths, whose index follows the last.
 fn layout_of(lens: &[u32], index_crc: Option<u32>) -> Layout {
     let end = 512 + lens.iter().map(|len| u64::from(*len)).sum::<u64>();
     layout(lens.len() as u64 * 65_536, 65_536, false, end, index_crc)
@@ -182,7 +182,7 @@ fn one_wrong_entry_among_whole_groups() {
     for (verify, min) in [(false, 1), (true, 5)] {
         let layout = layout(150 * 4096, 4096, verify, 1 << 20, None);
         for place in places() {
-            // Half of 2^32 more than once makes a sum that looks right.
+            // More than one length of 2^31 has a sum that wraps to a valid one.
             for bad in [0, min - 1, 4613, 65_536, 1 << 31, u32::MAX] {
                 let mut lens = [100; 150];
                 lens[place as usize] = bad;
@@ -195,7 +195,7 @@ fn one_wrong_entry_among_whole_groups() {
                 let index = bytes(&lens);
                 assert_eq!(build(layout, &index).unwrap_err(), error);
                 assert_eq!(build_one_by_one(layout, &index).unwrap_err(), error);
-                // The first wrong entry is the one that is told, whatever follows.
+                // The error is that of the first wrong entry.
                 lens[place as usize..].fill(bad);
                 assert_eq!(build(layout, &bytes(&lens)).unwrap_err(), error);
             }

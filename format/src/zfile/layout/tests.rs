@@ -18,7 +18,7 @@ use crate::{
 };
 use std::string::ToString;
 
-/// Opens a file by its header alone, whose header-overwritten flag is set.
+/// Opens a file by its header alone, which has the overwritten flag.
 fn complete(fields: Fields) -> Result<Layout, OpenError> {
     match open(&fields.area(), Bytes::new(LEN), crc32c)? {
         HeaderOutcome::Complete(layout) => Ok(layout),
@@ -26,7 +26,7 @@ fn complete(fields: Fields) -> Result<Layout, OpenError> {
     }
 }
 
-/// Opens a file by a right header and this trailer.
+/// Opens a file by a valid header and this trailer.
 fn by_trailer(trailer: &[u8; HEADER_LEN]) -> Result<Layout, OpenError> {
     let header = Fields {
         flags: HEADER | DATA | DIGEST,
@@ -98,7 +98,7 @@ fn a_good_file_opens_both_ways() {
 }
 
 #[test]
-fn what_writers_never_say_the_same_is_read() {
+fn values_that_differ_between_writers_are_read() {
     for verify in [0, 1, 2, 255] {
         let layout = complete(Fields { verify, ..GOOD }).unwrap();
         assert_eq!(layout.verify(), verify != 0);
@@ -123,7 +123,7 @@ fn what_writers_never_say_the_same_is_read() {
 }
 
 #[test]
-fn old_files_have_garbage_where_nobody_looks() {
+fn garbage_of_old_files_is_ignored() {
     let header = Fields {
         flags: 0x7ffe_a464_0b43,
         index_offset: u64::MAX,
@@ -147,7 +147,7 @@ fn old_files_have_garbage_where_nobody_looks() {
     trailer[77..84].fill(0xaa);
     trailer[89..].fill(0xaa);
     let Ok(HeaderOutcome::NeedsTrailer(pending)) = open(&header, Bytes::new(LEN), crc32c) else {
-        panic!("an old header is right and not complete");
+        panic!("an old header is valid and not complete");
     };
     let layout = pending.finish(&trailer, crc32c).unwrap();
     assert_eq!(layout.index_crc(), None);
