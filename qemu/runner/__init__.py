@@ -19,5 +19,5 @@ Each module imports from those above it in this list alone.
     schedule    which case runs in which guest
     command     the command line of qemu/vm
 
-tests/bench boots its guests with host, kernels, machine and kvm.
+tests/bench boots its guests with host, kernels, machine, kvm and disk.
 """
