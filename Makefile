@@ -80,7 +80,6 @@ help:
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
 	@echo 'make shellcheck    shellcheck over all shell scripts'
 	@echo 'make text-check    columns and words of all text files'
-	@echo 'make layers-check  files import each other in one direction'
 	@echo 'make unsafe-check  no unsafe outside the safe wrappers, each use with its'
 	@echo '                   reason inside'
 	@echo 'make layers-check  no circle between files, no import of a higher layer'
