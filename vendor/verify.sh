@@ -21,7 +21,7 @@ lz4_flex = { version = "=$version", default-features = false }
 EOF
 
 CARGO_HOME="$scratch/home" cargo fetch --quiet --manifest-path "$scratch/Cargo.toml" || {
-	echo "verify: Cargo could not download lz4_flex $version; check the network and try again" >&2
+	echo "verify: Cargo could not download lz4_flex $version; check the network, try again" >&2
 	exit 1
 }
 crate=$(find "$scratch/home" -name "lz4_flex-$version.crate")
