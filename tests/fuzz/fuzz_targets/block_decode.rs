@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Any stored block through `decode`: what it gives out is, to the last byte, what the C library
-//! gives, and nothing that was in the buffer before.
+//! Any stored block through `decode`: its result is that of the C library, to the last byte, and
+//! has no byte that was in the buffer before.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use overlaybd_image::{crc32c, oracle, Zstd};
 use std::cell::RefCell;
 
 thread_local! {
-    // Kept, as the kernel keeps its own: what a frame leaves behind must not show in the next.
+    // Reused, as in the kernel: a frame must not have an effect on the next.
     static ZSTD: RefCell<Zstd> = RefCell::new(Zstd::new());
 }
 
@@ -41,10 +41,10 @@ fuzz_target!(|data: &[u8]| {
     let block_size = 512u32 << (how >> 5);
     let short = u64::from(input.u16()) % u64::from(block_size);
     let rest = input.rest();
-    // The content as the codec is to find it: of the last of two blocks, mostly of another length.
+    // The expected content: that of the last of two blocks, mostly of another length.
     let room = (u64::from(block_size) - short) as usize;
     let mut stored = match how >> 2 & 3 {
-        // As it is, or what a compressor makes of it.
+        // As it is, or compressed.
         0 | 1 => rest.to_vec(),
         _ if lz4 => lz4::block::compress(rest, None, false).unwrap(),
         _ => zstd::bulk::compress(rest, 1).unwrap(),

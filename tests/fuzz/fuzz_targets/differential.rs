@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Our way of decoding a block beside the C libraries'.
+//! The module's decoders, compared with the C libraries.
 //!
-//! For Zstandard both are the same library, ours in a context that is used over and over again, as
-//! in the kernel: both refuse, or both give the same bytes.
+//! For Zstandard both are the same library, the module's in a context that is reused, as in the
+//! kernel: both refuse, or both decode to the same bytes.
 //!
-//! For LZ4 a third decoder, by nothing but the definition of the format, says who is right. Ours does
-//! exactly what that one does. The reference implementation differs in two cases, and in no others:
+//! For LZ4 a third decoder, written from the definition of the format alone, decides which of the
+//! two is correct. The module's decoder agrees with it on every block. The reference implementation
+//! differs in two cases, and in no others:
 //!
-//! - It refuses some blocks that do not end as every encoder ends them, and gives the right bytes
-//!   for the others. Ours reads them all: what they hold is well defined.
-//! - It accepts matches with the offset 0, which mean nothing, and fills them with anything. Ours
-//!   refuses them, as the format's definition does.
+//! - It refuses some blocks that do not end as every encoder ends them, and decodes the others
+//!   correctly. The module reads them all: their content is well defined.
+//! - It accepts matches with the offset 0, which have no meaning, and fills them with arbitrary
+//!   bytes. The module refuses them, as the definition of the format does.
 
 #![no_main]
 
@@ -27,8 +28,8 @@ thread_local! {
     static ZSTD: RefCell<Zstd> = RefCell::new(Zstd::new());
 }
 
-/// What a decoder of ours gives into a buffer of poison. It may write any of it, but must say how
-/// much of it counts, and none of that may be the poison.
+/// The result of one of the module's decoders in a buffer of poison. It may write any byte, but
+/// none of the bytes that it reports as content may be poison.
 fn ours(codec: &mut impl Decompress, block: &[u8], room: usize) -> Option<Vec<u8>> {
     let mut decode = |poison| {
         let mut out = vec![poison; room];
@@ -87,8 +88,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
 
-    // What a compressor makes of it, as it is or changed here and there. There are no blocks of
-    // nothing, and the thorough compressor of the C library crashes on such.
+    // The compressed input, unchanged or with a few changes. There are no empty blocks, and the
+    // high compression mode of the C library crashes on them.
     if content.is_empty() {
         return;
     }
@@ -109,7 +110,7 @@ fuzz_target!(|data: &[u8]| {
         let at = usize::from(u16::from_le_bytes([low, high])) % block.len();
         block[at] ^= value;
     }
-    // The room there is for it, or another.
+    // Room for its length, or another.
     let room = if how & 8 == 0 { content.len() } else { room };
     if is_lz4 {
         if whole && room >= content.len() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Any index, in any pieces: refused for what a walk over its entries finds first, or a table that
-//! says what the sums say, whichever way it is asked.
+//! Any index, in any pieces: it is refused for the first wrong entry that a simple loop finds, or
+//! the table has the offsets of the sums, in all its methods.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use overlaybd_format::StructureError;
 use overlaybd_fuzz::{pieces, Header, Input};
 use overlaybd_image::crc32c;
 
-/// Where each block is, or the first thing that is wrong with the index.
+/// The place of each block, or the first error of the index.
 fn naive(layout: &Layout, index: &[u8]) -> Result<Vec<StoredBlock>, OpenError> {
     let expected = layout.block_count();
     let (min, max) = (layout.min_stored_len(), layout.max_stored_len());
@@ -68,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
     let slack = u64::from(input.u8());
     let repeat = usize::from(input.u8()) % 40 + 1;
     let difference = i64::from(input.u8() as i8);
-    // Lengths are given in a byte each, or whole; over and over again, so that there are many.
+    // Lengths have one byte each, or four. They are repeated, so that there are many.
     let given: Vec<u8> = if how & 8 == 0 {
         let lens = input.rest().iter();
         let len = |byte: &u8| {
@@ -132,7 +132,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(table.stored(number(at)), Some(*wanted));
     }
     assert_eq!(table.stored(number(last + 1)), None);
-    // Every part of a short table, some parts of a long one.
+    // Every range of a short table, some ranges of a long one.
     let step = (last / 6).max(1);
     for first in (0..=last).step_by(step) {
         for to in (first..=last).step_by(step).chain([last, last + 1]) {

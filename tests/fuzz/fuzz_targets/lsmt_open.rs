@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Any layer, its index in any pieces: refused for what a walk over it finds first, or segments that
-//! are in order, apart from each other, and inside the layer.
+//! Any layer, its index in any pieces: it is refused for the first wrong entry that a simple loop
+//! finds, or its segments are in order, do not overlap, and are inside the layer.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use overlaybd_fuzz::{pieces, Input};
 const MAGIC: [u8; 24] =
     *b"LSMT\0\x01\x02\0\x65\x7e\x63\xd2\x94\x44\x08\x4c\xa2\xd2\xc8\xec\x4f\xcf\xae\x8a";
 
-/// The live segments as (start, sectors, source, zeroed), or the first thing that is wrong.
+/// The live segments as (start, sectors, source, zeroed), or the first error.
 fn naive(layer: &Layer, index: &[u8]) -> Result<Vec<(u64, u64, u64, bool)>, OpenError> {
     let expected = layer.index_entries();
     let limit = layer.index_offset().get() / 512;
@@ -94,7 +94,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let index = input.rest();
     if how & 8 == 0 {
-        // Where the index is and how long it is, as it should be.
+        // A valid offset and length of the index.
         let entries = (index.len() / 16) as u64;
         areas[1][40..48].copy_from_slice(&entries.to_le_bytes());
         let offset = len.saturating_sub(4096 + 16 * entries);

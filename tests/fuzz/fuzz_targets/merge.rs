@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several layers of anything that loads, merged: in order, apart from each other, as many segments
-//! as there must be, and at every sector what the layers say one by one.
+//! Merges any layers that load: the segments are in order, do not overlap, have the expected
+//! number, and agree at every sector with a search of the layers.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fn area(flags: u8, entries: u64) -> [u8; 4096] {
     area
 }
 
-/// The segments that a loader makes of these entries, each by itself if not all of them are right.
+/// The segments of a loader for these entries. Where an entry is wrong, those before it.
 fn load(entries: &[[u8; 16]]) -> Vec<Segment> {
     let count = entries.len() as u64;
     let len = Bytes::new((1 << 40) + 16 * count + 4096);
@@ -40,7 +40,7 @@ fn load(entries: &[[u8; 16]]) -> Vec<Segment> {
             segments.truncate(live);
             segments
         }
-        // What went before the wrong one.
+        // Those before the wrong one.
         Err(_) if entries.is_empty() => Vec::new(),
         Err(_) => load(&entries[..entries.len() - 1]),
     }
@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
         let mut at = 0;
         for _ in 0..input.u8() % 24 {
             let entry = if small {
-                // A gap, a length, whether it is zeroed: in order by themselves.
+                // A gap, a length, whether it is zeroed: always in order.
                 let [gap, len]: [u8; 2] = input.array();
                 at += u64::from(gap % 16);
                 let sectors = u64::from(len % 32);
@@ -90,7 +90,7 @@ fuzz_target!(|data: &[u8]| {
         .windows(2)
         .all(|pair| pair[0].end() <= pair[1].start()));
 
-    // Everywhere in a small image; else wherever anything begins or ends, and beside it.
+    // At every sector of a small image; in a large one, around all starts and ends.
     let mut places: Vec<u64> = if small {
         (0..SMALL).collect()
     } else {
@@ -129,7 +129,7 @@ fuzz_target!(|data: &[u8]| {
             }
             Extent::Zero { .. } => assert_eq!(source, None),
         }
-        // What a run says of the sectors behind is what a look there says.
+        // A lookup of a later sector of the extent agrees with it.
         let behind = places[number + 1..].iter().zip(&owners[number + 1..]);
         for (later, owner) in behind.take(40) {
             let distance = later - place;

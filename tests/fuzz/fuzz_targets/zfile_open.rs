@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Any header and trailer: what opens is as the documentation of `Layout` says.
+//! Any header and trailer: a layout that opens has the properties that `Layout` documents.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let mut areas = [[0u8; 512]; 2];
     for (number, area) in areas.iter_mut().enumerate() {
-        // The fields first, then what comes behind them, as far as the input goes.
+        // The fields first, then the bytes after them, up to the end of the input.
         *area = input.array();
         if how & 1 == 0 {
             area[..24].copy_from_slice(b"ZFile\0\x01\0tuji.yyf@Alibaba");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the fuzz targets share: taking an input apart, headers that pass the first checks, and LZ4
-//! and Zstandard by the C libraries. It decides nothing about what is right.
+//! Code that the fuzz targets share: it parses an input, creates headers that pass the first
+//! checks, and has LZ4 and Zstandard of the C libraries. It never judges a result.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use overlaybd_format::units::Bytes;
 use overlaybd_format::zfile::{self, HeaderOutcome, Layout};
 use overlaybd_image::{crc32c, fix_digest};
 
-/// An input, taken from its front. What is not there is zero.
+/// An input, consumed from its front. Bytes after its end are zero.
 #[derive(Debug)]
 pub struct Input<'a>(pub &'a [u8]);
 
@@ -37,20 +37,20 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(self.array())
     }
 
-    /// The next bytes, as many as there are of `len`.
+    /// The next `len` bytes, or fewer if the input ends.
     pub fn take(&mut self, len: usize) -> &'a [u8] {
         let (now, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         now
     }
 
-    /// All that is left.
+    /// The rest.
     pub fn rest(self) -> &'a [u8] {
         self.0
     }
 }
 
-/// Cuts bytes into pieces of 0 to 15 bytes or, as seldom, of hundreds, as `pattern` says.
+/// Cuts bytes into pieces of 0 to 15 bytes, rarely of hundreds, by the bits of `pattern`.
 pub fn pieces(bytes: &[u8], pattern: u64) -> Vec<&[u8]> {
     let mut rest = bytes;
     let mut pieces = Vec::new();
@@ -58,7 +58,7 @@ pub fn pieces(bytes: &[u8], pattern: u64) -> Vec<&[u8]> {
     while !rest.is_empty() {
         let nibble = (pattern.rotate_right(4 * turn) & 15) as usize;
         let len = if nibble == 15 { 300 } else { nibble };
-        // A pattern of nothing but zeros must come to an end as well.
+        // A pattern of zeros must end too.
         let len = if turn % 16 == 15 { len + 1 } else { len };
         let (now, behind) = rest.split_at(len.min(rest.len()));
         pieces.push(now);
@@ -68,7 +68,7 @@ pub fn pieces(bytes: &[u8], pattern: u64) -> Vec<&[u8]> {
     pieces
 }
 
-/// What the header of a ZFile says, where it is chosen.
+/// The fields of a ZFile's header that targets choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
     pub content_len: u64,
@@ -109,7 +109,7 @@ impl Header {
     }
 }
 
-/// LZ4 by the reference implementation: the content, at most `room` bytes of it.
+/// LZ4 of the reference implementation: the content, at most `room` bytes.
 pub fn reference_lz4(block: &[u8], room: usize) -> Option<Vec<u8>> {
     let size = i32::try_from(room).ok()?;
     let mut content = vec![0xc3; room];
@@ -118,7 +118,7 @@ pub fn reference_lz4(block: &[u8], room: usize) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Zstandard by the reference implementation, in a context that nothing was done with before.
+/// Zstandard of the reference implementation, in a new context.
 pub fn reference_zstd(frame: &[u8], room: usize) -> Option<Vec<u8>> {
     zstd::bulk::decompress(frame, room).ok()
 }

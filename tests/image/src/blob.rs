@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A layer's blob, whatever it is wrapped in: tar or not, ZFile or not. Looked for in the order the
-//! reference reader does.
+//! Finds a layer's blob in a file: in a tar or not, in a ZFile or not. It tries these in the order
+//! of the reference reader.
 
 use crate::{Error, Payload, ReadAt, Slice, ZfileReader};
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Zstandard on the host, where the kernel has its own.
+//! Zstandard on the host, by the C library. The kernel module uses the kernel's.
 
 use overlaybd_format::zfile::Decompress;
 use std::fmt;
 use zstd::bulk::Decompressor;
 
-/// Zstandard frames, with a context of its own.
+/// A decompressor of Zstandard frames, with a context.
 pub struct Zstd(Decompressor<'static>);
 
 impl Zstd {

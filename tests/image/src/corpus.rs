@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The reference images: made by the reference tools, with what the reference reader gets out of
-//! them in a manifest. There are two sets of the same shape, of which the larger is used if it is
-//! there: a folder named by `OVERLAYBD_IMAGES` or `../shared/images` beside the repository, and the
-//! part of it that is committed in `tests/fixtures`, compressed.
+//! The reference images: written by the reference tools, with a manifest of what the reference
+//! reader reads from them. There are two sets of the same structure. The larger is used if it is
+//! there: a folder named by `OVERLAYBD_IMAGES`, or `../shared/images` beside the repository. The
+//! other is the part of it that is committed in `tests/fixtures`, compressed.
 
 use crate::{Error, ReadAt};
 use liblzma::read::XzDecoder;
@@ -18,26 +18,26 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Corpus {
     folder: PathBuf,
-    /// What is in it.
+    /// Its images.
     pub manifest: Manifest,
 }
 
-/// What is in a folder of reference images.
+/// The manifest of a folder of reference images.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
-    /// ZFiles of other content than layers.
+    /// ZFiles with other content than layers.
     pub zfiles: Vec<ZfileRow>,
     /// Layers.
     pub layers: Vec<LayerRow>,
-    /// Stacks of those.
+    /// Stacks of these layers.
     pub stacks: Vec<StackRow>,
-    /// Files with one thing wrong with them, or unusual.
+    /// Files with one thing wrong, or unusual.
     pub malformed: Vec<Damage>,
 }
 
 /// A ZFile, and its content.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names of the manifest")]
+#[expect(missing_docs, reason = "the names of the manifest")]
 pub struct ZfileRow {
     pub file: String,
     pub payload_offset: u64,
@@ -52,7 +52,7 @@ pub struct ZfileRow {
 
 /// A layer. The fields about compression are missing if it is not compressed.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names of the manifest")]
+#[expect(missing_docs, reason = "the names of the manifest")]
 pub struct LayerRow {
     pub file: String,
     pub payload_offset: u64,
@@ -66,7 +66,7 @@ pub struct LayerRow {
 
 /// A stack of layers, lowest first, and its content: all of it, or parts.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names of the manifest")]
+#[expect(missing_docs, reason = "the names of the manifest")]
 pub struct StackRow {
     pub layers: Vec<String>,
     pub virtual_size: u64,
@@ -78,16 +78,16 @@ pub struct StackRow {
 
 /// A part of an image.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names of the manifest")]
+#[expect(missing_docs, reason = "the names of the manifest")]
 pub struct Range {
     pub offset: u64,
     pub bytes: u64,
     pub sha256: String,
 }
 
-/// A file with one thing wrong with it, or unusual.
+/// A file with one thing wrong, or unusual.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names of the manifest")]
+#[expect(missing_docs, reason = "the names of the manifest")]
 pub struct Damage {
     pub file: String,
     pub what: String,
@@ -98,7 +98,7 @@ pub struct Damage {
     pub content_sha256: Option<String>,
 }
 
-/// What has to become of a [`Damage`].
+/// The correct result of reading a [`Damage`].
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub enum Verdict {
     /// It reads.
@@ -146,7 +146,7 @@ impl Corpus {
         let text = fs::read(&path)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         let manifest = serde_json::from_slice(&text)
-            .unwrap_or_else(|error| panic!("cannot make sense of {}: {error}", path.display()));
+            .unwrap_or_else(|error| panic!("cannot parse {}: {error}", path.display()));
         Self { folder, manifest }
     }
 
@@ -170,7 +170,7 @@ impl Corpus {
     }
 }
 
-/// The SHA-256 of a part of something, in hexadecimal.
+/// The SHA-256 of `len` bytes from `offset` on, in hexadecimal.
 ///
 /// # Errors
 ///

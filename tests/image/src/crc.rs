@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The CRC of the formats, as the kernel's `crc32c()` gives it.
+//! The CRC of the formats, with the result of the kernel's `crc32c()`.
 
-/// CRC-32C without inversions. The library inverts before and after, as most uses of this CRC do, so
-/// both are undone here.
+/// CRC-32C without inversions. The library inverts before and after, as most uses of this CRC do;
+/// this function undoes both.
 #[must_use]
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, bytes)

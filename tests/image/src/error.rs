@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why something cannot be read.
+//! Why a file or an image cannot be read.
 
 use overlaybd_format::{lsmt, zfile};
 use std::fmt;
 use std::io;
 
-/// Why something cannot be read.
+/// Why a file or an image cannot be read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file itself.
+    /// The file cannot be read.
     Io(io::Error),
     /// A ZFile does not open.
     Zfile(zfile::OpenError),

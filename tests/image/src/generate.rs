@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Images of every shape and with every damage, and what reading each must give. An image depends on
-//! a seed and its number alone, so one that is read wrongly can be made again.
+//! Generates images of every shape and with every damage, and the correct result of reading each.
+//! An image depends only on a seed and its number, so a test that fails can generate it again.
 //!
-//! What must be read is known from how the image was made: layers are painted one over the other,
-//! and a damage is made so that its consequence is known, or is found out by [`naive`] means. The
-//! readers under test have no part in it.
+//! The correct result is known from the generation: layers are painted one over the other, and the
+//! consequence of a damage is known, or is found by [`naive`] means. The readers under test are
+//! never used here, except in [`check()`], which compares.
 //!
 //! ```
 //! use overlaybd_image::generate::{Image, Verdict};
@@ -35,32 +35,32 @@ const SECTOR: usize = 512;
 /// A generated image.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// What is wrong with it, or that nothing is: to count images by.
+    /// Its damage, or "undamaged": to count images by.
     pub kind: &'static str,
-    /// Whether its files are layers. If not there is one file, a ZFile of any content.
+    /// Whether its files are layers. If not, there is one file, a ZFile of any content.
     pub stacked: bool,
     /// The files, the lowest layer first.
     pub files: Vec<File>,
-    /// The length of the device to make of it, in sectors.
+    /// The length of a device with this image, in sectors.
     pub sectors: u64,
-    /// What has to become of it.
+    /// The correct result of reading it.
     pub verdict: Verdict,
 }
 
 /// A file of an image.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// All of it, with the tar around it.
+    /// All bytes, with the tar around it.
     pub bytes: Vec<u8>,
-    /// Where the payload is, in bytes: a multiple of 512.
+    /// The offset of the payload in bytes: a multiple of 512.
     pub offset: u64,
-    /// The length to give for the payload.
+    /// The length of the payload in the table.
     pub len: u64,
-    /// The length of what is in it, in bytes, if it is a ZFile.
+    /// The length of its content in bytes, if it is a ZFile.
     pub content_len: Option<u64>,
 }
 
-/// What has to become of an image.
+/// The correct result of reading an image.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// It does not open.
@@ -72,20 +72,20 @@ pub enum Verdict {
 /// How an image is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The ZFile it is refused for; [`None`] if it is refused as a stack.
+    /// The ZFile that is refused; [`None`] if the stack is refused.
     pub zfile: Option<usize>,
-    /// What the refusal says.
+    /// The message.
     pub message: &'static str,
     /// The error number.
     pub errno: i32,
 }
 
-/// What reading an image gives.
+/// The result of reading an image that opens.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// Its content, up to the end of the device. Of no meaning where it cannot be read.
+    /// Its content, up to the end of the device. Where it cannot be read, it has no meaning.
     pub bytes: Vec<u8>,
-    /// Which sectors cannot be read, in order and not touching each other.
+    /// The sectors that cannot be read, as ranges in order that do not touch.
     pub unreadable: Vec<Range<usize>>,
 }
 
@@ -104,11 +104,11 @@ impl Expected {
     /// Whether all of these sectors can be read.
     #[must_use]
     pub fn readable(&self, sectors: &Range<usize>) -> bool {
-        let behind = self
+        let next = self
             .unreadable
             .partition_point(|range| range.end <= sectors.start);
         self.unreadable
-            .get(behind)
+            .get(next)
             .is_none_or(|range| range.start >= sectors.end)
     }
 }
@@ -128,10 +128,10 @@ const TOO_LONG: Refusal = Refusal {
     errno: errno::EINVAL,
 };
 
-/// What a blob holds when it is read through whatever it is wrapped in.
+/// The content of a blob that is read through its ZFile, if it is in one.
 struct Held {
     bytes: Vec<u8>,
-    /// For each sector whether it cannot be read.
+    /// For each sector, whether it cannot be read.
     bad: Vec<bool>,
 }
 
@@ -148,7 +148,7 @@ impl Held {
 }
 
 impl Image {
-    /// Image `number` of those that `seed` gives.
+    /// Image `number` of `seed`.
     #[must_use]
     pub fn new(seed: u64, number: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -193,7 +193,7 @@ impl Image {
         }
     }
 
-    /// Layers: all right, one of them damaged anywhere, or all of them in their data.
+    /// Layers: undamaged, one of them damaged anywhere, or all of them in their data.
     fn stack(rng: &mut Rng) -> Self {
         let count = match rng.u8(0..10) {
             0..=1 => 1,
@@ -241,7 +241,7 @@ impl Image {
                 (made.blob.clone(), len, None, Ok(Held::good(made.blob)))
             };
             files.push(wrap(rng, bytes, len, content_len));
-            // ZFiles are opened before any layer is.
+            // All ZFiles are opened before the first layer.
             match held {
                 Err(found) => refusal = Some(found.of_zfile(number)),
                 Ok(held) => layers.push((held, made.refusal, made.virtual_size)),
@@ -314,8 +314,8 @@ impl fmt::Display for Image {
     }
 }
 
-/// The length of a device over so many sectors, and whether that is allowed: mostly all of them,
-/// sometimes fewer, rarely one more.
+/// The length of a device for an image of `sectors` sectors, and whether it is valid: mostly all of
+/// them, sometimes fewer, rarely one more.
 fn table_len(rng: &mut Rng, sectors: u64) -> (u64, bool) {
     match rng.u8(0..50) {
         0 => (sectors + 1, false),
@@ -325,8 +325,7 @@ fn table_len(rng: &mut Rng, sectors: u64) -> (u64, bool) {
     }
 }
 
-/// A file with or without a tar around it. `len` is the length that is given for it, which need not
-/// be its own.
+/// A file with or without a tar around it. `len` is its length in the table, which may be wrong.
 fn wrap(rng: &mut Rng, bytes: Vec<u8>, len: u64, content_len: Option<u64>) -> File {
     let (bytes, offset) = match rng.u8(0..12) {
         0 => (Wrapper::Pax.wrap(&bytes), 1536),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes LSMT layers of any kind that a reader may meet.
+//! Writes LSMT layers of every kind that a reader must read.
 
 const AREA: usize = 4096;
 const SECTOR: usize = 512;
@@ -12,19 +12,19 @@ const SEALED: u32 = 1 << 2;
 /// The start of an entry that pads the index.
 const PADDING_START: u64 = (1 << 50) - 1;
 
-/// The longest entry a writer makes of data.
+/// The longest entry of data that writers write.
 const MAX_ENTRY: u64 = 8192;
 
-/// What follows the last entry of an index.
+/// The bytes after the last entry of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
-    /// Entries that are none, up to a multiple of 256, as a committed layer has them.
+    /// Padding entries up to a multiple of 256, as in a committed layer.
     Committed,
-    /// Bytes of any content up to the next sector, as a sealed writable layer has them.
+    /// Bytes of any content up to the next sector, as in a sealed writable layer.
     Sealed,
 }
 
-/// Writes one layer. Extents may be given in any order; what overlaps is written as it is.
+/// Writes one layer, with extents in any order. It does not check whether they overlap.
 #[derive(Clone, Debug)]
 pub struct LayerWriter {
     virtual_size: u64,
@@ -44,7 +44,7 @@ struct Extent {
 }
 
 impl LayerWriter {
-    /// A layer that asks for an image of so many bytes.
+    /// A layer that asks for an image of this size in bytes.
     #[must_use]
     pub const fn new(virtual_size: u64) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl LayerWriter {
     ///
     /// # Panics
     ///
-    /// If it is no whole number of sectors.
+    /// If it is not a whole number of sectors.
     #[must_use]
     pub fn data(mut self, start: u64, data: &[u8]) -> Self {
         assert_eq!(data.len() % SECTOR, 0, "data comes in whole sectors");
@@ -90,7 +90,7 @@ impl LayerWriter {
         self
     }
 
-    /// What follows the last entry.
+    /// The bytes after the last entry.
     #[must_use]
     pub const fn padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
@@ -104,14 +104,14 @@ impl LayerWriter {
         self
     }
 
-    /// Puts the data into the blob in another order than into the image, with garbage between.
+    /// Stores the data in another order than in the image, with garbage between.
     #[must_use]
     pub const fn shuffle(mut self, seed: u64) -> Self {
         self.shuffle = Some(seed);
         self
     }
 
-    /// Puts a padding entry in front of every `every`-th entry.
+    /// Writes a padding entry before every `every`-th entry.
     #[must_use]
     pub const fn sprinkle_padding(mut self, every: usize) -> Self {
         self.sprinkle = every;
@@ -162,7 +162,7 @@ impl LayerWriter {
         blob
     }
 
-    /// Writes the data, and returns where in the blob that of each extent is.
+    /// Writes the data, and returns the offset of each extent's data in the blob.
     fn place_data(&self, blob: &mut Vec<u8>) -> Vec<u64> {
         let mut order: Vec<usize> = (0..self.extents.len()).collect();
         if let Some(seed) = self.shuffle {

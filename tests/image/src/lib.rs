@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! OverlayBD images on the host: writers that make any shape of ZFile, layer and tar wrapper, readers
-//! over files by way of `overlaybd_format`, a naive oracle, and the reference images with what
-//! reading them gives. For tests only: nothing here is fast, or part of the kernel module.
+//! OverlayBD images on the host: writers of ZFiles, layers and tar wrappers of every kind, readers
+//! of files that use `overlaybd_format`, a naive oracle, and the reference images with their
+//! content. For tests only: no code here is fast or part of the kernel module.
 //!
 //! ```
 //! use overlaybd_image::{LayerWriter, ReadAt, Stack, Wrapper, ZfileWriter};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a stack of layers means, sector by sector, by asking each layer: slow, and too simple to be
-//! wrong in the way a merge is.
+//! The content of a stack of layers, sector by sector, by a search of each layer: slow, and too
+//! simple to have the errors of a merge.
 
 pub mod lz4;
 
@@ -45,8 +45,8 @@ pub fn owner(layers: &[Vec<Segment>], sector: u64) -> Option<Owner> {
         })
 }
 
-/// How many segments a merge has to give: the runs of sectors with the same segment of the same
-/// layer.
+/// The number of segments of a correct merge: of runs of sectors that have the same segment of the
+/// same layer.
 #[must_use]
 pub fn runs(owners: &[Option<Owner>]) -> usize {
     let key = |owner: &Option<Owner>| owner.map(|owner| (owner.layer, owner.segment));

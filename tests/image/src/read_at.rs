@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Something of known length that can be read anywhere: a file, bytes in memory, a part of either, a
-//! ZFile's content, an image.
+//! Random access to bytes of known length: a file, memory, a part of either, a ZFile's content, an
+//! image.
 
 use crate::Error;
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Something of known length that can be read anywhere.
+/// Random access to bytes of known length.
 pub trait ReadAt: Debug {
     /// Its length in bytes.
     fn len(&self) -> u64;
@@ -19,7 +19,7 @@ pub trait ReadAt: Debug {
     ///
     /// # Errors
     ///
-    /// If they cannot be read, all of them.
+    /// If not all of them can be read.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error>;
 
     /// Whether it has no bytes.
@@ -106,7 +106,7 @@ impl<R: ReadAt + ?Sized> ReadAt for Box<R> {
     }
 }
 
-/// A part of something else.
+/// A part of another [`ReadAt`].
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<R> {
     inner: R,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Layers as one image, by way of `overlaybd_format`.
+//! Opens layers as one image, by `overlaybd_format`.
 
 use crate::{Blob, Error, ReadAt};
 use overlaybd_format::lsmt::{
@@ -11,14 +11,14 @@ use overlaybd_format::units::{Bytes, Sector};
 
 const SECTOR: u64 = 512;
 
-/// How much of an index is read at once: no multiple of an entry, on purpose.
+/// The bytes of an index that are read at once: on purpose not a multiple of an entry.
 const INDEX_PIECE: u64 = 100_001;
 
 /// Opens an LSMT blob and loads its index.
 ///
 /// # Errors
 ///
-/// [`Error::Layer`] with the check that fails, and what reading the blob gives.
+/// [`Error::Layer`] with the check that fails, and the errors of reading the blob.
 pub fn load_layer(blob: &impl ReadAt) -> Result<(Layer, Vec<Segment>), Error> {
     let blob_len = Bytes::new(blob.len());
     let offset = trailer_offset(blob_len)?;
@@ -55,7 +55,7 @@ impl<R: ReadAt> Stack<R> {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with one of them, and [`Error::Merge`] if there are too many.
+    /// The error of the first one that is wrong, and [`Error::Merge`] if there are too many.
     pub fn open(files: impl IntoIterator<Item = R>) -> Result<Self, Error> {
         let mut blobs = Vec::new();
         let mut indexes = Vec::new();
@@ -108,7 +108,7 @@ impl<R: ReadAt> ReadAt for Stack<R> {
         self.len
     }
 
-    /// Offset and length may be any: no more is read than what is asked for.
+    /// Offset and length need not be whole sectors. No other bytes are read.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         let past_end = || Error::Io(std::io::ErrorKind::UnexpectedEof.into());
         let end = offset.checked_add(buf.len() as u64).ok_or_else(past_end)?;

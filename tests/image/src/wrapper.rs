@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tar file around a layer: how a registry stores one. Written in both forms there are, and
-//! recognised as the reference reader does: by magic, version and checksum of the first header.
+//! The tar file around a layer in a registry. It is written in both existing forms, and recognised
+//! like in the reference reader: by magic, version and checksum of the first header.
 
 use crate::{Error, ReadAt};
 
@@ -19,9 +19,9 @@ pub struct Payload {
 /// A form of tar around a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrapper {
-    /// By the overlaybd tools: a pax header that alone knows the size. The layer starts at 1536.
+    /// Of the overlaybd tools: only a pax header has the size. The layer starts at 1536.
     Pax,
-    /// By the Go converter: a plain ustar header. The layer starts at 512.
+    /// Of the Go converter: a plain ustar header. The layer starts at 512.
     Ustar,
 }
 
@@ -127,7 +127,7 @@ fn pax_size(record: &[u8]) -> Option<u64> {
     (size > 0).then_some(size)
 }
 
-/// The sum of a header's bytes, with its own eight taken as spaces.
+/// The sum of a header's bytes, with the eight of the checksum taken as spaces.
 fn checksum(block: &[u8; BLOCK]) -> u64 {
     (0..)
         .zip(block)

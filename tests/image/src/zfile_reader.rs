@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads the content of a ZFile, by way of `overlaybd_format`.
+//! Reads the content of a ZFile, by `overlaybd_format`.
 
 use crate::{crc32c, Error, ReadAt, Zstd};
 use overlaybd_format::units::{Bytes, ContentOffset};
@@ -10,7 +10,7 @@ use overlaybd_format::zfile::{
 };
 use std::sync::Mutex;
 
-/// How much of an index is read at once: no multiple of an entry, on purpose.
+/// The bytes of an index that are read at once: on purpose not a multiple of an entry.
 const INDEX_PIECE: u64 = 100_001;
 
 /// The content of a ZFile.
@@ -18,7 +18,7 @@ const INDEX_PIECE: u64 = 100_001;
 pub struct ZfileReader<R> {
     file: R,
     table: JumpTable<Vec<Group>>,
-    /// Made when it is needed, and kept.
+    /// Created when it is needed, and kept.
     zstd: Mutex<Option<Zstd>>,
 }
 
@@ -59,7 +59,7 @@ impl<R: ReadAt> ZfileReader<R> {
         })
     }
 
-    /// Where things are in the file.
+    /// The layout of the file.
     pub const fn layout(&self) -> &Layout {
         self.table.layout()
     }
@@ -69,7 +69,7 @@ impl<R: ReadAt> ZfileReader<R> {
         &self.table
     }
 
-    /// Reads with one codec, chosen already.
+    /// Reads with this codec.
     fn read_with(
         &self,
         offset: u64,

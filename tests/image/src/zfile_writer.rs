@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes ZFiles of any kind that a reader may meet, and some that no other writer makes.
+//! Writes ZFiles of every kind that a reader must read, and of some that no other writer writes.
 
 use crate::crc32c;
 use overlaybd_format::zfile::Algorithm;
@@ -14,11 +14,11 @@ const SEALED: u64 = 1 << 2;
 const OVERWRITTEN: u64 = 1 << 3;
 const DIGEST: u64 = 1 << 4;
 
-/// The seed of the CRC behind a block.
+/// The seed of the CRC after a block.
 const BLOCK_SEED: u32 = 100_007;
 
-/// Writes ZFiles. What [`ZfileWriter::new`] makes is what the reference tool makes without options:
-/// LZ4, 4096 bytes a block, CRCs and digests, a trailer.
+/// Writes ZFiles. [`ZfileWriter::new`] has the defaults of the reference tool: LZ4, 4096 bytes a
+/// block, CRCs and digests, a trailer.
 #[derive(Clone, Copy, Debug)]
 pub struct ZfileWriter {
     block_size: u32,
@@ -47,7 +47,7 @@ impl ZfileWriter {
         }
     }
 
-    /// How many bytes of content go into a block.
+    /// The bytes of content in a block.
     #[must_use]
     pub const fn block_size(mut self, bytes: u32) -> Self {
         self.block_size = bytes;
@@ -68,15 +68,15 @@ impl ZfileWriter {
         self
     }
 
-    /// Whether header, trailer and index have CRCs. Files of before 2023 have none, and garbage in
-    /// the place of them, which this writes too.
+    /// Whether header, trailer and index have CRCs. Files written before 2023 have garbage instead,
+    /// which this writes too.
     #[must_use]
     pub const fn digest(mut self, digest: bool) -> Self {
         self.digest = digest;
         self
     }
 
-    /// Whether the header says all that the trailer does.
+    /// Whether the header has all fields of the trailer.
     #[must_use]
     pub const fn overwrite_header(mut self, overwrite: bool) -> Self {
         self.overwrite_header = overwrite;
@@ -89,7 +89,7 @@ impl ZfileWriter {
         let mut file = vec![0; AREA];
         let mut index = Vec::new();
         let mut blocks = 0u64;
-        // Kept for all blocks: making one takes longer than a small block does.
+        // One for all blocks: to create one takes longer than to compress a small block.
         let mut zstd = None;
         for block in content.chunks(self.block_size.max(1) as usize) {
             let mut stored = self.compress(block, &mut zstd);
@@ -116,9 +116,9 @@ impl ZfileWriter {
         file
     }
 
-    /// The header and the trailer of a file that says it has so many blocks, and the length of the
-    /// file. Between them nothing need be: zeros are found out when the index is read, but the memory
-    /// for it is asked for before.
+    /// The header and the trailer of a file that claims this number of blocks, and its length. The
+    /// bytes between them may be zeros: a reader finds that when it reads the index, and allocates
+    /// memory for the index before.
     #[must_use]
     pub fn claim(&self, blocks: u64) -> ([u8; AREA], [u8; AREA], u64) {
         let len = blocks.saturating_mul(u64::from(self.block_size));
@@ -177,8 +177,8 @@ impl ZfileWriter {
     }
 }
 
-/// Puts the right digest into a header or trailer, the first 512 bytes of `area`, for tests that
-/// change a field and want nothing else to be wrong.
+/// Writes the valid digest into a header or trailer, the first 512 bytes of `area`, for tests that
+/// change a field and must not fail for the digest.
 ///
 /// # Panics
 ///

@@ -5,8 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-/// What the kernel cannot run into: it brings the memory and all of the index, and asks for blocks
-/// that are there.
+/// Checks that the kernel cannot fail: it brings the memory and all of the index.
 const INTERNAL: [&str; 6] = [
     "ZFile index: incomplete",
     "ZFile index: more bytes than entries",

@@ -3,8 +3,8 @@
 //! Generated images, read on the host. The case `generated` reads them in the virtual machine, and
 //! `genrun host` more of them here.
 //!
-//! One run has a fixed seed, so that what it reads changes only with the generator. The other one
-//! chooses a seed each time and prints it; it is repeated by giving the seed in the environment:
+//! One run has a fixed seed, so that its images change only with the generator. The other one
+//! chooses a seed each time and prints it. The environment can give it the seed of an earlier run:
 //! `OVERLAYBD_SEED=N make test-host TEST=any_seed`. A failure names the seed and the number of the
 //! image, and `genrun show DIR --seed N --first NUMBER` writes that image to a folder.
 
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
-/// How many images there are of each kind, by whether they are stacks and what becomes of them.
+/// The number of images of each kind, by whether they are stacks and by the result of reading them.
 type Kinds = BTreeMap<(bool, &'static str), u64>;
 
-/// Reads the images of these numbers.
+/// Reads the images with these numbers.
 fn read(seed: u64, numbers: Range<u64>) -> Kinds {
     let mut kinds = Kinds::new();
     for number in numbers {
@@ -34,7 +34,7 @@ fn read(seed: u64, numbers: Range<u64>) -> Kinds {
     kinds
 }
 
-/// Of everything there is enough to speak of.
+/// Every kind of image is there, and often enough.
 fn enough(kinds: &Kinds, least: u64) {
     for stacked in [false, true] {
         for kind in ["refused", "reads", "reads in part"] {
@@ -52,7 +52,7 @@ fn what_was_generated_is_what_is_read() {
     enough(&read(1, 0..1000), 50);
 }
 
-/// 20,000 images of a seed that is another one each time, or of `OVERLAYBD_SEED`.
+/// 20,000 images of `OVERLAYBD_SEED`, or of another seed each time.
 #[test]
 fn what_any_seed_generates_is_what_is_read() {
     const IMAGES: u64 = 20_000;
@@ -60,8 +60,8 @@ fn what_any_seed_generates_is_what_is_read() {
         Ok(text) => text.parse().expect("OVERLAYBD_SEED is a number"),
         Err(_) => fastrand::u64(..),
     };
-    // Past the test harness, which shows what is printed only if the test fails, and not at all if
-    // the process ends in another way.
+    // Written past the test harness, which shows printed lines only if the test fails, and never if
+    // the process is killed.
     let _ = writeln!(
         std::io::stderr(),
         "{IMAGES} generated images: OVERLAYBD_SEED={seed}"

@@ -8,7 +8,7 @@ use overlaybd_image::{map_of, oracle};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// One layer, from gaps, lengths and whether each segment is zeroed. Each has data of its own.
+/// One layer, from gaps, lengths and whether each segment is zeroed. No two share data.
 fn layer(shape: &[(u64, u64, bool)]) -> Vec<Segment> {
     let (mut at, mut source) = (0, 8);
     shape
@@ -68,7 +68,7 @@ fn agrees_with_oracle(layers: &[Vec<Segment>]) -> Result<(), TestCaseError> {
         .collect();
     prop_assert_eq!(&painted, &expected);
 
-    // And by lookup, from every sector on.
+    // And by a lookup of every sector.
     let map = map_of(&result).unwrap();
     for (at, expected) in expected.iter().enumerate() {
         let run = map.lookup(Sector::new(at as u64));

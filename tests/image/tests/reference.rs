@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every row of the manifest of the reference images: read, and compared with what the reference
-//! reader got, or refused.
+//! Every row of the manifest of the reference images: the image is refused, or is read and compared
+//! with the result of the reference reader.
 
 use overlaybd_format::zfile::Algorithm;
 use overlaybd_image::{
@@ -85,7 +85,7 @@ fn stacks(corpus: &Corpus) {
     }
 }
 
-/// Opens a row as the target its kind names would, and gives the content.
+/// Opens a row like the target that its kind names, and returns the content.
 fn open(corpus: &Corpus, row: &Damage) -> Result<Box<dyn ReadAt>, Error> {
     let image = corpus.image(&row.file);
     match row.kind.as_str() {
@@ -95,7 +95,7 @@ fn open(corpus: &Corpus, row: &Damage) -> Result<Box<dyn ReadAt>, Error> {
     }
 }
 
-/// What the text of the error must name, for each file that has to be refused.
+/// What the text of the error must name, for each file that must be refused.
 fn check_named(file: &str) -> &'static str {
     match file.trim_start_matches("neg/").split('_').next().unwrap() {
         "z01" | "z02" => "ZFile header: wrong magic",
@@ -191,7 +191,7 @@ fn every_malformed_file() {
     malformed(&Corpus::find());
 }
 
-/// The committed set is complete in itself, also where the larger one is used otherwise.
+/// The committed set is complete in itself, even where the other tests use the larger one.
 #[test]
 fn the_committed_set() {
     let corpus = Corpus::committed();

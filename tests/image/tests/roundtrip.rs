@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What our writers write is what our readers read, for every shape: all block sizes, with and
-//! without CRC, digests and tar, layers in any order inside the blob.
+//! The readers read what the writers of this crate write, for every shape: all block sizes, with
+//! and without CRC, digests and tar, data in any order inside the blob.
 
 use overlaybd_format::units::BlockIndex;
 use overlaybd_format::zfile::{Algorithm, JumpTableBuilder};
@@ -159,8 +159,8 @@ proptest! {
         }
     }
 
-    /// Whole groups of entries are taken at once where they can be: what comes out, or what is told
-    /// to be wrong, is the same as with one entry at a time.
+    /// The builder takes whole groups of entries at once where it can: the table or the error is
+    /// the same as with one entry at a time.
     #[test]
     fn an_index_of_anything_in_any_pieces(
         blocks in 1usize..400,
@@ -206,7 +206,7 @@ proptest! {
         prop_assert_eq!(&take(&mut cuts.into_iter()), &wanted);
     }
 
-    /// A damaged file is refused or read as it says, but never crashes the reader.
+    /// A damaged file is refused or read, and never crashes the reader.
     #[test]
     fn any_byte_of_a_zfile_may_be_wrong(
         content in content(20_000),
@@ -279,7 +279,7 @@ struct LayerShape {
 const IMAGE_SECTORS: u64 = 400;
 
 impl LayerShape {
-    /// Writes the layer, and paints it over the image, as it has to look.
+    /// Writes the layer, and paints it over the expected image.
     fn write(&self, number: usize, image: &mut [u8]) -> Vec<u8> {
         let mut layer = LayerWriter::new(IMAGE_SECTORS * 512)
             .tag(self.tag)
@@ -341,7 +341,7 @@ proptest! {
         }
     }
 
-    /// A damaged layer is refused or read as it says, but never crashes the reader.
+    /// A damaged layer is refused or read, and never crashes the reader.
     #[test]
     fn any_byte_of_a_layer_may_be_wrong(
         shape in layer_shape(),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads a generated image on the host, by way of `overlaybd_format`, and compares.
+//! Reads a generated image on the host, by `overlaybd_format`, and compares.
 
 use super::{Expected, File, Image, Refusal, Verdict, SECTOR};
 use crate::{load_layer, map_of, Error, ReadAt, Slice, ZfileReader};
 use overlaybd_format::lsmt::{merge, virtual_size, Cursor, Extent, SegmentMap};
 use overlaybd_format::units::Sector;
 
-/// What a device-mapper target of a layer would show.
+/// The device that a layer's device-mapper target would show.
 #[derive(Debug)]
 enum Device<'a> {
     Raw(Slice<&'a [u8]>),
@@ -30,11 +30,11 @@ impl ReadAt for Device<'_> {
     }
 }
 
-/// Reads an image in every way there is on the host.
+/// Reads an image in every way that the host has.
 ///
 /// # Errors
 ///
-/// What is not as it should be.
+/// The first difference.
 pub fn check(image: &Image) -> Result<(), String> {
     match (open(image), &image.verdict) {
         (Ok(_), Verdict::Refused(refusal)) => {
@@ -121,7 +121,7 @@ fn open(image: &Image) -> Result<Opened<'_>, Found> {
     let mut sizes = Vec::new();
     for device in &devices {
         let (layer, segments) = load_layer(device).map_err(|error| match error {
-            // The kernel says which part it could not read.
+            // The kernel names the part that it could not read.
             Error::Block(_) => Found {
                 zfile: None,
                 message: unreadable(device).into(),

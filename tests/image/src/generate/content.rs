@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Made-up content: stretches of zeros, of a repeated phrase, of few and of all byte values, so that
-//! blocks compress well, hardly and not at all.
+//! Generated content: zeros, a repeated phrase, few and all byte values, so that some blocks
+//! compress well, some hardly and some not at all.
 
 use fastrand::Rng;
 
-/// So many bytes.
+/// `len` bytes.
 pub(super) fn bytes(rng: &mut Rng, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 6000);
     while bytes.len() < len {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated layers: any extents, and one thing wrong with them that is refused, or that is none of
-//! a reader's business.
+//! Generated layers: any extents, and one damage, which a reader must refuse or must ignore.
 
 use super::{content, errno, naive, Held, Refusal, SECTOR};
 use crate::{LayerWriter, Padding};
@@ -18,11 +17,11 @@ pub(super) struct Made {
     pub(super) refusal: Option<Refusal>,
 }
 
-/// Makes a layer of about `largest` sectors, with or without damage.
+/// Generates a layer of about `largest` sectors, with or without damage.
 pub(super) fn make(rng: &mut Rng, largest: usize, damage: bool) -> Made {
     let virtual_size = SECTOR as u64
         * match rng.u8(0..8) {
-            // The size is that of the layer below then.
+            // Then the size is that of the layer below.
             0 => 0,
             1 => rng.usize(1..=largest),
             _ => largest,
@@ -35,7 +34,7 @@ pub(super) fn make(rng: &mut Rng, largest: usize, damage: bool) -> Made {
         _ => rng.usize(12..40),
     };
     for _ in 0..extents {
-        // Extents may touch each other; some reach behind the end of the image.
+        // Extents may touch each other; some end after the end of the image.
         if rng.u8(0..3) != 0 {
             at += rng.usize(0..=largest / 4 + 1);
         }
@@ -55,7 +54,7 @@ pub(super) fn make(rng: &mut Rng, largest: usize, damage: bool) -> Made {
         at += sectors;
     }
     if rng.u8(0..4) == 0 {
-        // As far away as anything can be, and reaching behind where nothing can be.
+        // At the last valid sector, and ending after it.
         writer = writer.zeros((1 << 50) - 2 - rng.u64(0..20_000), 16_383);
     }
     if rng.bool() {
@@ -84,7 +83,7 @@ pub(super) fn make(rng: &mut Rng, largest: usize, damage: bool) -> Made {
 }
 
 impl Made {
-    /// Where the header and the trailer are.
+    /// The offsets of the header and the trailer.
     fn trailer(&self) -> usize {
         self.blob.len() - AREA
     }
@@ -97,7 +96,7 @@ impl Made {
         self.blob[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Changes some of what no reader looks at.
+    /// Changes some bytes that no reader uses.
     fn leave_alone(&mut self, rng: &mut Rng) {
         let trailer = self.trailer();
         for area in [0, trailer] {
@@ -112,14 +111,14 @@ impl Made {
                 rng.fill(&mut self.blob[area + 29..area + 32]);
             }
         }
-        // Sealed or not, and where the index is, says the trailer.
+        // Only the trailer has the flag "sealed" and the offset of the index.
         if rng.u8(0..8) == 0 {
             self.blob[28] ^= 4;
             rng.fill(&mut self.blob[32..56]);
         }
     }
 
-    /// Makes one thing wrong.
+    /// Damages one thing.
     fn damage(&mut self, rng: &mut Rng) {
         let trailer = self.trailer();
         let index = self.word(trailer + 32);
@@ -200,7 +199,7 @@ impl Made {
                 ("LSMT trailer: wrong magic", errno::EINVAL)
             }
             13 if live.len() > 1 => {
-                // An entry that starts before the one in front of it ends.
+                // An entry that starts before the previous one ends.
                 let number = rng.usize(1..live.len());
                 let before = live[number - 1];
                 let start = rng.u64(before.start..before.start + before.len);
@@ -210,7 +209,7 @@ impl Made {
                 ("LSMT index: entries out of order", errno::EINVAL)
             }
             _ if live.iter().any(|entry| !entry.zeroed) => {
-                // Data in the header, in the index or far behind it.
+                // Data in the header, in the index or far after it.
                 let data: Vec<usize> = (0..live.len())
                     .filter(|number| !live[*number].zeroed)
                     .collect();
@@ -241,7 +240,7 @@ impl Made {
         });
     }
 
-    /// Where in the blob the entry `number` is, padding not counted.
+    /// The offset of the entry `number` in the blob, padding not counted.
     fn place_of(&self, number: usize) -> usize {
         let trailer = self.trailer();
         let (index, count) = (self.word(trailer + 32), self.word(trailer + 40));
@@ -252,8 +251,8 @@ impl Made {
     }
 }
 
-/// Why a layer must be refused, seen through what it is wrapped in: what cannot be read is found
-/// before what is wrong behind it.
+/// Why a layer must be refused, if it is read through its ZFile: a reader finds a block that it
+/// cannot read before a damage after it.
 pub(super) fn refusal(held: &Held, wrong: Option<&Refusal>) -> Option<Refusal> {
     let unreadable = |message| {
         Some(Refusal {
@@ -285,7 +284,7 @@ pub(super) fn refusal(held: &Held, wrong: Option<&Refusal>) -> Option<Refusal> {
     None
 }
 
-/// Paints what a layer holds over an image.
+/// Paints the content of a layer over an image.
 pub(super) fn paint(held: &Held, image: &mut [u8], bad: &mut [bool]) {
     for entry in naive::entries(&held.bytes) {
         for number in 0..entry.len {

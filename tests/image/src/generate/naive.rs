@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be read of ZFiles and layers whose headers are known, by the plainest means: offsets
-//! summed up one after the other, each block decoded by itself.
+//! Reads ZFiles and layers whose headers are known, by the simplest means: it sums the offsets one
+//! by one, and decodes each block on its own.
 
 use super::{errno, Refusal};
 use crate::oracle::lz4;
 use crate::{crc32c, Zstd};
 use overlaybd_format::zfile::{Algorithm, Decompress};
 
-/// What the headers of a ZFile say.
+/// The fields of the headers of a ZFile.
 pub(super) struct Zfile<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) index_offset: usize,
-    /// The CRC that the index must have, if it must have one.
+    /// The CRC that the index must have, [`None`] if it has none.
     pub(super) index_crc: Option<u32>,
     pub(super) blocks: usize,
     pub(super) block_size: usize,
@@ -22,7 +22,7 @@ pub(super) struct Zfile<'a> {
 }
 
 impl Zfile<'_> {
-    /// The content of each block, [`None`] if it cannot be read.
+    /// The content of each block, [`None`] for a block that cannot be read.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ pub(super) struct Entry {
     pub(super) zeroed: bool,
 }
 
-/// The index of a layer, without padding. Only for layers that are right.
+/// The index of a valid layer, without padding.
 pub(super) fn entries(blob: &[u8]) -> Vec<Entry> {
     let word = |at: usize| u64::from_le_bytes(blob[at..at + 8].try_into().expect("eight bytes"));
     let trailer = blob.len() - 4096;

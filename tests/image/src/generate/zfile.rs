@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated ZFiles: every block size, codec and switch, and one thing wrong with them: in a block, in
-//! the index, in header or trailer, or in what is none of a reader's business.
+//! Generated ZFiles: every block size, codec and option, and one damage: in a block, in the index,
+//! in header or trailer, or in bytes that no reader uses.
 
 use super::{errno, naive, Held, Refusal, SECTOR};
 use crate::{crc32c, fix_digest, ZfileWriter};
@@ -36,7 +36,7 @@ impl Shape {
         }
     }
 
-    /// A length of content: a few blocks, some of them of whole sectors, some not.
+    /// A length of content: a few blocks, sometimes not of whole sectors.
     pub(super) fn content_len(&self, rng: &mut Rng) -> usize {
         let most = (self.block_size * 100).min(160_000);
         let len = match rng.u8(0..8) {
@@ -52,36 +52,36 @@ impl Shape {
     }
 }
 
-/// A ZFile, and what becomes of it.
+/// A ZFile, and the correct result of reading it.
 pub(super) struct Made {
     pub(super) kind: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// The length to give for it.
+    /// Its length in the table.
     pub(super) len: u64,
     pub(super) content_len: u64,
     pub(super) outcome: Result<Held, Refusal>,
 }
 
-/// What the content is.
+/// The kind of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Anything: it may be changed by a damage that no checksum finds.
+    /// Any bytes: a damage that no checksum finds may change them.
     Any,
-    /// A layer, of which nothing but data may be changed unnoticed.
+    /// A layer: a damage that no checksum finds may change its data, but nothing else.
     Layer,
 }
 
-/// What is to be wrong with a ZFile.
+/// The damage of a ZFile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
     Nothing,
     /// One thing, anywhere.
     Anything,
-    /// Some blocks that hold nothing but data of a layer.
+    /// Some blocks that have only data of a layer.
     Data,
 }
 
-/// Makes a ZFile of this content.
+/// Generates a ZFile of this content.
 pub(super) fn make(
     rng: &mut Rng,
     shape: Shape,
@@ -116,27 +116,27 @@ pub(super) fn make(
     zfile.made("undamaged", held)
 }
 
-/// Whether nothing but data of a layer was changed unnoticed.
+/// Whether the damage changed only data of a layer, where no checksum finds it.
 fn is_layer_still(layer: &[u8], held: &Held) -> bool {
     let index = index_of(layer);
     let changed = |at: usize| {
         let sector = at..at + SECTOR;
         !held.is_bad(sector.clone()) && layer.get(sector.clone()) != held.bytes.get(sector)
     };
-    // The data is whole sectors, and so is what surrounds it.
+    // The data is whole sectors, and so are the parts around it.
     held.bytes.len() == layer.len()
         && !(0..layer.len())
             .step_by(SECTOR)
             .any(|at| (at < 4096 || at + SECTOR > index) && changed(at))
 }
 
-/// Where the index of a layer is, which ends its data.
+/// The offset of a layer's index, which is the end of its data.
 fn index_of(layer: &[u8]) -> usize {
     let word = layer[layer.len() - 4096 + 32..][..8].try_into();
     word.map_or(0, u64::from_le_bytes) as usize
 }
 
-/// A ZFile, and what its headers say by now.
+/// A ZFile, and the current fields of its headers.
 #[derive(Clone, Debug)]
 struct Zfile {
     shape: Shape,
@@ -187,7 +187,7 @@ impl Zfile {
         }
     }
 
-    /// What can be read of it.
+    /// The part of it that can be read.
     fn held(&self) -> Result<Held, Refusal> {
         let blocks = naive::Zfile {
             bytes: &self.bytes,
@@ -217,7 +217,7 @@ impl Zfile {
         self.bytes.len() - AREA
     }
 
-    /// Where the area is that says where things are.
+    /// The offset of the header or trailer in use.
     fn area(&self) -> usize {
         if self.shape.overwritten {
             0
@@ -226,7 +226,7 @@ impl Zfile {
         }
     }
 
-    /// Changes an area and, if there is one, its digest.
+    /// Changes a header or trailer and, if it has one, its digest.
     fn put(&mut self, area: usize, at: usize, bytes: &[u8]) {
         self.bytes[area + at..area + at + bytes.len()].copy_from_slice(bytes);
         self.fix(area);
@@ -247,7 +247,7 @@ impl Zfile {
         self.bytes[self.index_offset + 4 * block..][..4].copy_from_slice(&len.to_le_bytes());
     }
 
-    /// Makes the CRC of the index right again.
+    /// Writes the valid CRC of the index.
     fn fix_index(&mut self) {
         if self.index_crc.is_some() {
             let crc = crc32c(0, &self.bytes[self.index_offset..][..4 * self.blocks]);
@@ -256,10 +256,10 @@ impl Zfile {
         }
     }
 
-    /// Changes some of what no reader looks at.
+    /// Changes some bytes that no reader uses.
     fn leave_alone(&mut self, rng: &mut Rng) {
         if rng.u8(0..8) == 0 {
-            // Something between the blocks and the index.
+            // Bytes between the blocks and the index.
             let gap = rng.usize(1..1500);
             let garbage: Vec<u8> = (0..gap).map(|_| rng.u8(..)).collect();
             self.bytes
@@ -282,7 +282,7 @@ impl Zfile {
                 }
             }
             if rng.u8(0..8) == 0 {
-                // "Index compressed" and whatever comes after it.
+                // "Index compressed" and the bits after it.
                 self.bytes[area + 32] ^= rng.u8(..) & 0xe0;
                 rng.fill(&mut self.bytes[area + 33..area + 40]);
             }
@@ -303,8 +303,8 @@ impl Zfile {
         }
     }
 
-    /// Makes one thing wrong, and says what, or that the file is refused for it at once. What
-    /// becomes of the blocks is found out by reading them.
+    /// Damages one thing, and returns its name, or the refusal of the file. The naive reader finds
+    /// which blocks can be read.
     fn damage(&mut self, rng: &mut Rng, what: Content) -> Result<&'static str, Refusal> {
         match rng.u8(0..20) {
             0..=6 => Ok(self.damage_block(rng, 0..self.blocks)),
@@ -318,7 +318,7 @@ impl Zfile {
         }
     }
 
-    /// Damages some of the blocks that hold nothing but data of this layer.
+    /// Damages some of the blocks that have only data of this layer.
     fn damage_data(&mut self, rng: &mut Rng, layer: &[u8]) -> &'static str {
         let first = 4096_usize.div_ceil(self.block_size);
         let last = index_of(layer) / self.block_size;
@@ -379,7 +379,7 @@ impl Zfile {
             2 => self.put_entry(block, len + 1),
             3 => self.put_entry(block, len - 1),
             4 => {
-                // A byte of one block goes to another: all between them are shifted.
+                // A byte moves from one block to another: all between them are shifted.
                 let other = rng.usize(0..self.blocks);
                 self.put_entry(block, len - 1);
                 self.put_entry(other, self.entry(other) + 1);
@@ -397,7 +397,7 @@ impl Zfile {
         "wrong index entries"
     }
 
-    /// Gives a length that is not that of the file.
+    /// Changes the length in the table to a wrong one.
     fn change_len(&mut self, rng: &mut Rng) -> Result<&'static str, Refusal> {
         if rng.bool() {
             let garbage: Vec<u8> = (0..rng.usize(1..1500)).map(|_| rng.u8(..)).collect();
@@ -430,7 +430,7 @@ impl Zfile {
         Ok("cut without harm")
     }
 
-    /// Says that blocks are compressed in another way than they are.
+    /// Changes the algorithm to one that does not fit the blocks.
     fn change_codec(&mut self, rng: &mut Rng) -> &'static str {
         if rng.bool() {
             self.verify = !self.verify;
@@ -447,7 +447,7 @@ impl Zfile {
         }
     }
 
-    /// Says that the content has another length, or blocks another size.
+    /// Changes the length of the content, or the block size.
     fn change_content_len(&mut self, rng: &mut Rng) -> Result<&'static str, Refusal> {
         let area = self.area();
         if rng.u8(0..3) == 0 {
@@ -528,7 +528,7 @@ impl Zfile {
         }
     }
 
-    /// Puts something hostile into a field, with the right digest.
+    /// Writes a hostile value into a field, with a valid digest.
     fn damage_fields(&mut self, rng: &mut Rng) -> Result<&'static str, Refusal> {
         const LIMIT: u64 = 1_000_000_000;
         let area = self.area();
@@ -602,7 +602,7 @@ impl Zfile {
 
 const INDEX_SIZE: &str = "ZFile index: size does not match content size";
 
-/// A byte of an area of which nothing is known but that the digest covers it: not of the magic, and
+/// The offset of a byte of a header or trailer that only the digest protects: not of the magic, and
 /// not of the flags.
 fn damaged_byte(rng: &mut Rng) -> usize {
     if rng.bool() {

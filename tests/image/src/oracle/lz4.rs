@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! LZ4 blocks, byte by byte and by nothing but the definition of the format: slow, and too simple to
-//! be wrong in the way a fast decoder is. It also says whether a block obeys the format's rules for
-//! its end, on which decoders differ.
+//! Decodes LZ4 blocks byte by byte, from the definition of the format alone: slow, and too simple
+//! to have the errors of a fast decoder. It also checks the format's rules for the end of a block,
+//! on which decoders differ.
 
-/// Why a block is none.
+/// Why a block is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It ends within a sequence.
@@ -13,18 +13,18 @@ pub enum Fault {
     TooLong,
     /// A match has the offset 0.
     ZeroOffset,
-    /// A match starts in front of the content.
+    /// A match starts before the content.
     OffsetTooFar,
 }
 
-/// What a block holds.
+/// The content of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The content.
     pub content: Vec<u8>,
-    /// Whether it ends as every encoder has to end one, seen from the room there is: the last five
+    /// Whether it ends as every encoder must end a block, if the room is its length: the last five
     /// bytes are literals, and no match starts within the last twelve. The fast decoder of the
-    /// reference implementation relies on it and refuses some blocks that do not.
+    /// reference implementation relies on it, and refuses some blocks that do not.
     pub proper_end: bool,
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_encoder_makes_ends_properly() {
+    fn blocks_of_the_encoder_end_properly() {
         let content: Vec<u8> = (0..5000u32).map(|at| (at / 37 % 11) as u8).collect();
         for len in [1, 5, 12, 13, 100, 5000] {
             let mut block = vec![0; lz4_flex::block::get_maximum_output_size(len)];
