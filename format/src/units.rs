@@ -56,11 +56,11 @@ macro_rules! unit {
     };
 }
 
-/// Declares the arithmetic of a position whose distances are of another type.
-macro_rules! position {
+/// Declares the arithmetic of a position or a length whose differences are `$length`.
+macro_rules! arithmetic {
     ($name:ident, $length:ident) => {
         impl $name {
-            /// The position `length` after this one, [`None`] if it overflows.
+            /// The sum with a length, [`None`] if it overflows.
             #[inline]
             #[must_use]
             pub const fn checked_add(self, length: $length) -> Option<Self> {
@@ -70,12 +70,12 @@ macro_rules! position {
                 }
             }
 
-            /// The distance from `earlier`, [`None`] if this position is before it.
+            /// The length by which this is larger than `other`, [`None`] if it is smaller.
             #[inline]
             #[must_use]
-            pub const fn checked_sub(self, earlier: Self) -> Option<$length> {
-                match self.0.checked_sub(earlier.0) {
-                    Some(distance) => Some($length(distance)),
+            pub const fn checked_sub(self, other: Self) -> Option<$length> {
+                match self.0.checked_sub(other.0) {
+                    Some(difference) => Some($length(difference)),
                     None => None,
                 }
             }
@@ -113,9 +113,11 @@ unit! {
     BlockIndex(u32)
 }
 
-position!(Sector, Sectors);
-position!(ContentOffset, Bytes);
-position!(CompressedOffset, Bytes);
+arithmetic!(Sector, Sectors);
+arithmetic!(Sectors, Sectors);
+arithmetic!(Bytes, Bytes);
+arithmetic!(ContentOffset, Bytes);
+arithmetic!(CompressedOffset, Bytes);
 
 impl Sector {
     /// The position in bytes, [`None`] if it overflows.
@@ -127,16 +129,6 @@ impl Sector {
 }
 
 impl Sectors {
-    /// The sum, [`None`] if it overflows.
-    #[inline]
-    #[must_use]
-    pub const fn checked_add(self, other: Self) -> Option<Self> {
-        match self.0.checked_add(other.0) {
-            Some(sum) => Some(Self(sum)),
-            None => None,
-        }
-    }
-
     /// The length in bytes, [`None`] if it overflows.
     #[inline]
     #[must_use]
@@ -154,26 +146,6 @@ impl Bytes {
     #[must_use]
     pub const fn of_memory(len: usize) -> Self {
         Self(u64_from(len))
-    }
-
-    /// The sum, [`None`] if it overflows.
-    #[inline]
-    #[must_use]
-    pub const fn checked_add(self, other: Self) -> Option<Self> {
-        match self.0.checked_add(other.0) {
-            Some(sum) => Some(Self(sum)),
-            None => None,
-        }
-    }
-
-    /// The difference, [`None`] if `other` is longer.
-    #[inline]
-    #[must_use]
-    pub const fn checked_sub(self, other: Self) -> Option<Self> {
-        match self.0.checked_sub(other.0) {
-            Some(difference) => Some(Self(difference)),
-            None => None,
-        }
     }
 
     /// The number of whole sectors in it.

@@ -5,6 +5,7 @@
 
 use super::{
     error::OpenError,
+    header_trailer::HEADER_LEN,
     layer::Layer,
     segment::Segment, //
 };
@@ -13,9 +14,15 @@ use crate::{
         add_u32,
         add_usize, //
     },
-    convert::usize_from,
+    convert::{
+        u64_from,
+        usize_from, //
+    },
     records::Records,
-    units::Sector,
+    units::{
+        Sector,
+        SECTOR_SIZE, //
+    },
     StructureError, //
 };
 use core::{
@@ -24,7 +31,7 @@ use core::{
 };
 
 /// The first sector of data in a blob: the header is before it.
-const DATA_START: Sector = Sector::new(8);
+const DATA_START: Sector = Sector::new(u64_from(HEADER_LEN) / SECTOR_SIZE);
 
 /// Takes the index of a layer and converts it to segments. It drops padding, entries of no sectors
 /// and tags, and checks that entries are in order, do not overlap, and have their data in the blob.

@@ -4,7 +4,7 @@
 //! An image depends only on a seed and its number, so a test that fails can generate it again.
 //!
 //! The correct result is known from the generation: layers are painted one over the other, and the
-//! consequence of a damage is known, or is found by [`naive`] means. The readers under test are
+//! consequence of a damage is known, or is found by naive means. The readers under test are
 //! never used here, except in [`check()`], which compares.
 //!
 //! ```

@@ -21,12 +21,14 @@ use crate::{
     },
     convert::{
         low_u16,
+        u64_from,
         usize_from, //
     },
     records::Records,
     units::BlockIndex,
     zfile::{
         error::OpenError,
+        header_trailer::HEADER_LEN,
         layout::{
             Layout,
             ENTRY_LEN, //
@@ -46,7 +48,7 @@ pub(super) const ENTRY: usize = 4;
 const _: () = assert!(ENTRY_LEN == 4);
 
 /// The offset of the first block: right after the header.
-const FIRST_BLOCK: u64 = 512;
+const FIRST_BLOCK: u64 = u64_from(HEADER_LEN);
 
 /// Takes the index of a ZFile and builds a [`JumpTable`] of it.
 pub struct JumpTableBuilder<S> {
