@@ -83,7 +83,10 @@ help:
 	@echo 'make unsafe-check  no unsafe outside the safe wrappers, each use with its'
 	@echo '                   reason inside'
 	@echo 'make layers-check  no circle between files, no import of a higher layer'
-	@echo 'make checkpatch    checkpatch.pl over the patches to post, against the answers'
+	@echo 'make series        write the patches to post, build/series; SIGNOFF=1 signs them off'
+	@echo '                   for the user of git, as author and maintainer too'
+	@echo 'make series-check  build and check each patch of the series by itself'
+	@echo 'make checkpatch    checkpatch.pl over the series, against the answers'
 	@echo 'make docs          the page of the targets, under the Sphinx of the kernel'
 	@echo 'make in-tree       checkpatch and docs; then the module in a kernel tree, =m and =y,'
 	@echo '                   and the demonstration on =y (long)'
@@ -290,8 +293,15 @@ text-check:
 kernel-source: packages-build
 	@qemu/kernel source
 
+# The patches that bring this folder into a kernel tree. It builds nothing.
+.PHONY: series series-check
+series: packages-build kernel-source
+	@$(with) packaging/series/write $(if $(SIGNOFF),--signoff)
+series-check: checkpatch
+	@$(with) packaging/series/check
+
 .PHONY: checkpatch
-checkpatch: packages-check kernel-source
+checkpatch: packages-check series
 	@tests/checkpatch
 
 .PHONY: docs

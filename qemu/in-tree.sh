@@ -107,3 +107,27 @@ make_in_tree() {
 	link_source "$1"
 	put_folder "$1" "$(in_tree_dir "$1")"
 }
+
+# configure_module LOG: configures the kernel in $out, which has the targets built in, for
+# CONFIG_DM_OVERLAYBD=m, and sets `make` to the command that builds in it. The end of the shell
+# undoes it. The caller holds the lock.
+configure_module() {
+	mapfile -t -d '' make <"$out/.make"
+	cp "$out/.config" "$out/.config.builtin"
+	mv "$out/.kernelvariables" "$out/.kernelvariables.aside"
+	trap configure_built_in EXIT
+	sed -i 's/^CONFIG_DM_OVERLAYBD=y$/CONFIG_DM_OVERLAYBD=m/' "$out/.config"
+	# A compiler warns only when it compiles.
+	rm -rf "$out/drivers/md/overlaybd"
+	"${make[@]}" -s olddefconfig >"$1" 2>&1 ||
+		die "the kernel's configuration failed, the whole log is $1"
+	grep -qx 'CONFIG_DM_OVERLAYBD=m' "$out/.config" ||
+		die "Kconfig does not take CONFIG_DM_OVERLAYBD=m"
+}
+
+# configure_built_in: restores the files that configure_module changes.
+configure_built_in() {
+	mv "$out/.config.builtin" "$out/.config"
+	"${make[@]}" -s syncconfig
+	mv "$out/.kernelvariables.aside" "$out/.kernelvariables"
+}
