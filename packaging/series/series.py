@@ -269,6 +269,10 @@ def write(source: Path, tree: Path, folder: Path, poster: str | None) -> None:
             for path, data in content.items():
                 if owner[path] == patch.name and path[len(FOLDER) :] not in texts:
                     repository.put(path, data)
+            require(
+                re.fullmatch(r"(?:.{,72}\n|Link: .*\n)*", patch.body),
+                f"the message of {patch.name} has a line of more than 72 columns",
+            )
             message = f"dm overlaybd: {patch.subject}\n\n{patch.body}"
             repository.commit(message, *(["--signoff"] if poster else []))
         for path, data in content.items():
