@@ -154,6 +154,11 @@ void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
 	flush_workqueue(wq);
 }
 
+struct bio_list *dm_overlaybd_current_bio_list(void)
+{
+	return current->bio_list;
+}
+
 bool dm_overlaybd_in_task(void)
 {
 	return in_task();

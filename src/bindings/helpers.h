@@ -37,6 +37,55 @@ static const gfp_t DM_OVERLAYBD___GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL;
 static const unsigned long DM_OVERLAYBD_PAGE_SIZE = PAGE_SIZE;
 static const unsigned long DM_OVERLAYBD_THREAD_SIZE = THREAD_SIZE;
 
+/*
+ * Where C has the fields that Rust reads. bindgen places the fields of some
+ * structures differently (task_struct): bindings.rs compares.
+ */
+#define DM_OVERLAYBD_SIZEOF(type)                                              \
+	static const size_t DM_OVERLAYBD_SIZEOF_##type = sizeof(struct type)
+#define DM_OVERLAYBD_OFFSET(type, field)                                       \
+	static const size_t DM_OVERLAYBD_OFFSET_##type##_##field =             \
+		offsetof(struct type, field)
+DM_OVERLAYBD_SIZEOF(bio);
+DM_OVERLAYBD_OFFSET(bio, bi_next);
+DM_OVERLAYBD_OFFSET(bio, bi_opf);
+DM_OVERLAYBD_OFFSET(bio, bi_ioprio);
+DM_OVERLAYBD_OFFSET(bio, bi_status);
+DM_OVERLAYBD_OFFSET(bio, bi_iter);
+DM_OVERLAYBD_OFFSET(bio, bi_end_io);
+DM_OVERLAYBD_OFFSET(bio, bi_private);
+DM_OVERLAYBD_OFFSET(bio, bi_io_vec);
+DM_OVERLAYBD_SIZEOF(bio_vec);
+DM_OVERLAYBD_OFFSET(bio_vec, bv_len);
+DM_OVERLAYBD_SIZEOF(bvec_iter);
+DM_OVERLAYBD_OFFSET(bvec_iter, bi_sector);
+DM_OVERLAYBD_OFFSET(bvec_iter, bi_size);
+DM_OVERLAYBD_SIZEOF(bio_list);
+DM_OVERLAYBD_OFFSET(bio_list, head);
+DM_OVERLAYBD_SIZEOF(work_struct);
+DM_OVERLAYBD_SIZEOF(spinlock);
+DM_OVERLAYBD_SIZEOF(dm_target);
+DM_OVERLAYBD_OFFSET(dm_target, table);
+DM_OVERLAYBD_OFFSET(dm_target, type);
+DM_OVERLAYBD_OFFSET(dm_target, len);
+DM_OVERLAYBD_OFFSET(dm_target, private);
+DM_OVERLAYBD_OFFSET(dm_target, error);
+DM_OVERLAYBD_OFFSET(dm_target, per_io_data_size);
+DM_OVERLAYBD_SIZEOF(dm_dev);
+DM_OVERLAYBD_OFFSET(dm_dev, bdev);
+DM_OVERLAYBD_OFFSET(dm_dev, name);
+DM_OVERLAYBD_SIZEOF(target_type);
+DM_OVERLAYBD_SIZEOF(queue_limits);
+DM_OVERLAYBD_OFFSET(queue_limits, max_hw_sectors);
+DM_OVERLAYBD_OFFSET(queue_limits, max_sectors);
+DM_OVERLAYBD_OFFSET(queue_limits, logical_block_size);
+DM_OVERLAYBD_OFFSET(queue_limits, physical_block_size);
+DM_OVERLAYBD_OFFSET(queue_limits, io_min);
+DM_OVERLAYBD_OFFSET(queue_limits, io_opt);
+DM_OVERLAYBD_OFFSET(queue_limits, alignment_offset);
+DM_OVERLAYBD_OFFSET(queue_limits, chunk_sectors);
+DM_OVERLAYBD_OFFSET(queue_limits, flags);
+
 /* bio, block device */
 enum req_op dm_overlaybd_bio_op(const struct bio *bio);
 void dm_overlaybd_bio_set_dev(struct bio *bio, struct block_device *bdev);
@@ -78,6 +127,7 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
 
 /* the running task, its stack, its CPU */
+struct bio_list *dm_overlaybd_current_bio_list(void);
 bool dm_overlaybd_in_task(void);
 bool dm_overlaybd_in_hardirq(void);
 bool dm_overlaybd_irqs_disabled(void);

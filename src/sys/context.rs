@@ -118,8 +118,8 @@ pub(crate) fn bytes_still_to_submit() -> Bytes {
     if !in_task() {
         return Bytes::new(0);
     }
-    // SAFETY: The running task is live, and only the task itself uses its `bio_list`.
-    let lists = unsafe { (*current!().as_ptr()).bio_list };
+    // SAFETY: This reads a field of the running task that only the task itself uses.
+    let lists = unsafe { bindings::dm_overlaybd_current_bio_list() };
     if lists.is_null() {
         return Bytes::new(0);
     }
