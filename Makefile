@@ -309,7 +309,7 @@ docs: packages-build packages-docs kernel-source
 	@$(with) tests/docs
 
 .PHONY: in-tree
-in-tree: checkpatch docs packages-vm kernel-in-tree
+in-tree: checkpatch docs packages-vm kernel-in-tree tool-binary
 	@$(with) qemu/in-tree
 
 .PHONY: clean
