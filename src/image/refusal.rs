@@ -2,8 +2,8 @@
 
 //! Why a table line is refused: one variant per check, with the offending value.
 //!
-//! A refusal is a value. Device-mapper's caller logs it once, in
-//! [`ctr_callback`](crate::dm::target::Refuse).
+//! A refusal is a value: the function that finds it returns it and logs nothing. `ctr_callback`
+//! (`src/dm/callbacks.rs`) logs it once and hands its text to device-mapper.
 
 use crate::{
     dm::{

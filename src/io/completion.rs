@@ -62,11 +62,11 @@ enum Place {
 ///
 /// `lower` must be the ended lower bio of a [`Pending`] of a `T`.
 pub(super) unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut bindings::bio) {
-    // SAFETY: `read_through` has set the `Pending`, which is never null.
+    // SAFETY: `lower` comes from `init_read`, and this function is its `end_io`.
     let pending: *mut Pending<T> = unsafe { LowerBio::private(lower) }.cast();
-    // SAFETY: The lower bio has ended by the safety requirements of this function.
+    // SAFETY: As above.
     let result = unsafe { LowerBio::finish(lower) };
-    // SAFETY: `pending` is the `Pending` of a submitted read.
+    // SAFETY: `read_through` has passed the `Pending` of this lower bio to `set_end_io`.
     let Fields { work, read, .. } = unsafe { Pending::fields(pending) };
     // SAFETY: `read` is initialised by the invariants of `Pending`, and nothing else refers to it
     // before the work is queued.
@@ -115,8 +115,8 @@ unsafe fn finish<T: ReadThrough>(read: *mut Read<T>) {
         result,
         fill,
     } = answered;
-    // Ends bios: their owners may end further bios in here, so only these values are on the stack,
-    // and nothing is held that another read waits for.
+    // Both calls end bios. A target above may end its own bio inside of them, so the stack is short
+    // here, and this read holds nothing that another read waits for.
     if let (Some(fill), Ok(())) = (fill, result) {
         fill.publish();
     }

@@ -15,7 +15,8 @@ use kernel::{
 };
 use overlaybd_format::units::Bytes;
 
-/// Which task runs. It is only compared: the task may have exited, and another one have its place.
+/// The identity of a task, only for comparison: when a task has exited, a new one may have the same
+/// identity.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TaskId(*const bindings::task_struct);
 
@@ -78,7 +79,7 @@ pub(crate) fn nesting_add(levels: c_int) -> c_int {
     unsafe { bindings::dm_overlaybd_this_cpu_add_return_nesting(levels) }
 }
 
-/// The number of this CPU. A task may have moved when it looks at it.
+/// The number of this CPU, as a hint: a task may move to another CPU at any time.
 pub(crate) fn this_cpu() -> c_uint {
     // SAFETY: This looks at the context it is called in.
     unsafe { bindings::dm_overlaybd_raw_smp_processor_id() }
