@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import zipapp
 from functools import partial
 from pathlib import Path
 
@@ -32,10 +33,13 @@ PROGRAMS = ("dmsetup", "insmod", "rmmod", "mount", "umount", "blkdiscard", "dd",
 
 
 def write_init(path):
-    """Writes tests/bench/guest with a first line that names the Python of the set."""
-    _, rest = (HERE / "guest").read_text(encoding="utf-8").split("\n", 1)
-    path.write_text(f"#!{programs('bench')}/usr/bin/python3 -B\n{rest}", encoding="utf-8")
-    path.chmod(0o755)
+    """Packs tests/bench/guest into one file, with a first line that names the Python of the set."""
+    zipapp.create_archive(
+        HERE / "guest",
+        path,
+        interpreter=f"{programs('bench')}/usr/bin/python3 -B",
+        filter=lambda name: name.suffix == ".py",
+    )
     return path
 
 
