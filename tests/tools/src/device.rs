@@ -3,7 +3,7 @@
 //! A block device or file, opened read-only for direct or buffered reads.
 
 use crate::{
-    sys::{self, Buffer},
+    sys::{self, queue::read_at_once, Buffer},
     Context, Failure,
 };
 use rustix::fs::OFlags;
@@ -70,6 +70,22 @@ impl Device {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Reads `bytes` bytes from each place that `next` returns, `depth` of them at once, into a
+    /// buffer that holds as many reads. Returns the number of reads.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports, or if a read is short.
+    pub fn read_at_once(
+        &self,
+        buffer: &mut Buffer,
+        bytes: u32,
+        depth: u32,
+        next: impl FnMut() -> Option<u64>,
+    ) -> Result<u64, Failure> {
+        read_at_once(&self.file, buffer, bytes, depth, next).context(self.path.display())
     }
 
     /// Reads `bytes` bytes from `at` on, in order and in large pieces, and passes each with its

@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod queue;
+
 use linux_raw_sys::ioctl::{BLKDISCARD, BLKSECDISCARD, BLKZEROOUT};
 use rustix::{
     io::{Errno, ReadWriteFlags},

@@ -2,7 +2,8 @@
 
 //! Reads as fast as it can and prints how long it took, as one line of JSON.
 //!
-//! Reads are direct, one at a time for each reader. The program looks at no content.
+//! Reads are direct. Each reader does one at a time, or with `--depth` several, by `io_uring`. The
+//! program looks at no content.
 //!
 //! Each reader is a process of its own, on a CPU of its own: in User-mode Linux all threads of a
 //! process share one process of the host, which runs one of them at a time. The program stands in
@@ -52,10 +53,13 @@ struct Reads {
     /// The device
     path: PathBuf,
     /// The length of each read
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     bytes: u64,
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     readers: u64,
+    /// How many reads each reader has under way
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    depth: u32,
     /// Where the part of the device that is read ends, in bytes; at the end if this is missing
     #[arg(long)]
     limit: Option<u64>,
@@ -169,10 +173,51 @@ fn timed(read: impl FnOnce() -> Result<Done, Failure>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The places that one reader reads from, one after the other.
+enum Places {
+    InOrder(std::ops::Range<u64>),
+    AtRandom {
+        rng: Rng,
+        units: u64,
+        start: Instant,
+        time: Duration,
+        /// How often to go on without a look at the clock
+        unwatched: u32,
+    },
+}
+
+impl Iterator for Places {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        match self {
+            Self::InOrder(range) => range.next(),
+            Self::AtRandom {
+                rng,
+                units,
+                start,
+                time,
+                unwatched,
+            } => {
+                // The clock is a system call in User-mode Linux: read it once in 32 reads.
+                if *unwatched == 0 {
+                    if start.elapsed() >= *time {
+                        return None;
+                    }
+                    *unwatched = 32;
+                }
+                *unwatched -= 1;
+                Some(rng.u64(0..*units))
+            }
+        }
+    }
+}
+
 fn device(args: &Reads, number: u64) -> Result<(), Failure> {
     let &Reads {
         bytes,
         readers,
+        depth,
         from,
         seed,
         ..
@@ -187,38 +232,41 @@ fn device(args: &Reads, number: u64) -> Result<(), Failure> {
     }
     let time = args.seconds.map(Duration::from_secs_f64);
     // Written to, so that no page fault occurs while the clock runs.
-    let mut buffer = Buffer::new(bytes as usize, true);
+    let mut buffer = Buffer::new(bytes as usize * depth as usize, true);
     buffer.fill(0xff);
     timed(|| {
-        let mut done = Done::default();
-        let mut read = |unit: u64| {
-            let at = from + unit * bytes;
-            let slice = &mut [IoSliceMut::new(&mut buffer[..bytes as usize])];
-            let n = device.read(slice, at, false).context(path.display())?;
-            if n as u64 != bytes {
-                return Err(format!("{} gave {n} bytes at {at}", path.display()));
-            }
-            done.bytes += bytes;
-            done.reads += 1;
-            Ok::<(), Failure>(())
-        };
-        if let Some(time) = time {
-            let mut rng = Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(number));
-            let start = Instant::now();
-            // The clock is a system call in User-mode Linux: read it once in 32 reads.
-            while start.elapsed() < time {
-                for _ in 0..32 {
-                    read(rng.u64(0..units))?;
-                }
+        let mut places = if let Some(time) = time {
+            Places::AtRandom {
+                rng: Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(number)),
+                units,
+                start: Instant::now(),
+                time,
+                unwatched: 0,
             }
         } else {
             let first = units * number / readers;
             let count = (units * (number + 1) / readers - first).min(total / readers / bytes);
-            for unit in first..first + count {
-                read(unit)?;
-            }
+            Places::InOrder(first..first + count)
         }
-        Ok(done)
+        .map(|unit| from + unit * bytes);
+        let reads = if depth > 1 {
+            device.read_at_once(&mut buffer, bytes as u32, depth, || places.next())?
+        } else {
+            let mut reads = 0;
+            for at in places {
+                let slice = &mut [IoSliceMut::new(&mut buffer[..bytes as usize])];
+                let n = device.read(slice, at, false).context(path.display())?;
+                if n as u64 != bytes {
+                    return Err(format!("{} gave {n} bytes at {at}", path.display()));
+                }
+                reads += 1;
+            }
+            reads
+        };
+        Ok(Done {
+            bytes: reads * bytes,
+            reads,
+        })
     })
 }
 
