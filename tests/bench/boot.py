@@ -29,7 +29,19 @@ HERE = Path(__file__).resolve().parent
 SILENCE = 300
 
 # The programs of the set that the guest runs, besides Python.
-PROGRAMS = ("dmsetup", "insmod", "rmmod", "mount", "umount", "blkdiscard", "dd", "dmesg", "taskset")
+PROGRAMS = (
+    "dmsetup",
+    "insmod",
+    "rmmod",
+    "mount",
+    "umount",
+    "losetup",
+    "mke2fs",
+    "blkdiscard",
+    "dd",
+    "dmesg",
+    "taskset",
+)
 
 
 def write_init(path):
@@ -56,7 +68,8 @@ def parameters(plan):
     """The kernel parameters that User-mode Linux and QEMU share."""
     largest = max(image["bytes"] for image in plan["images"].values())
     most = max(len(names) for names in plan["needs"].values())
-    return [f"brd.rd_size={largest // 1024 + 8}", f"brd.rd_nr={most + 1}"] + (
+    # A file system on a ramdisk, with the image as a file, takes more than the image.
+    return [f"brd.rd_size={largest // 1024 + (32 << 10)}", f"brd.rd_nr={most + 1}"] + (
         ["BENCH_TRACE=1"] if plan["trace"] else []
     )
 

@@ -25,6 +25,7 @@ SOURCES = ("/usr/bin", "/usr/lib", "/usr/share")
 # The images that a group needs.
 GROUPS = {
     "zfile": ("lz4-4k", "ext4", "verity"),
+    "devices": ("lz4-4k", "ext4", "verity"),
     "verify": ("lz4-4k", "lz4-4k-crc"),
     "blocks": ("lz4-16k", "lz4-64k"),
     "zstd": ("zstd-64k", "sample-zstd-64k"),
@@ -41,10 +42,16 @@ GROUPS = {
         "layer1.0",
         "erofs-4k",
         "erofs-64k",
+        "erofs-hc-4k",
+        "erofs-hc-64k",
         "squashfs-4k",
         "squashfs-128k",
+        "squashfs-zstd-128k",
     ),
 }
+
+# The images that a group also needs as files, each in a file system of its own.
+FILES = {"stack": ("erofs-4k", "erofs-64k")}
 
 
 def needed(groups):
@@ -310,16 +317,18 @@ class Maker:
         }
 
     def erofs(self, name):
-        """The same files in EROFS, with physical clusters of 4 KiB or more."""
+        """The same files in EROFS, erofs[-hc]-SIZEk: with physical clusters of that size or more,
+        compressed by the fast LZ4 or the thorough one."""
         self.get("files")
         path = self.path(name)
         path.unlink(missing_ok=True)
-        kib = int(name.split("-")[1][:-1])
+        *thorough, size = name.split("-")[1:]
+        kib = int(size[:-1])
         run(
             "mkfs.erofs",
             "--quiet",
             "-T0",
-            "-zlz4",
+            f"-zlz4{''.join(thorough)}",
             f"-C{kib << 10}",
             "-U6f766c79-6264-4e00-8000-000000000003",
             path,
@@ -328,17 +337,19 @@ class Maker:
         return {"bytes": pad(path)}
 
     def squashfs(self, name):
+        """The same files in squashfs, squashfs[-zstd]-SIZEk."""
         self.get("files")
         path = self.path(name)
         path.unlink(missing_ok=True)
+        *algorithm, size = name.split("-")[1:]
         run(
             "mksquashfs",
             self.path("files"),
             path,
             "-comp",
-            "lz4",
+            *(algorithm or ["lz4"]),
             "-b",
-            name.split("-")[1].upper(),
+            size.upper(),
             "-noappend",
             "-quiet",
             "-no-progress",

@@ -18,8 +18,13 @@ COLOURS = {
     "ramdisk": "#c3ccd3",
     "erofs-4k": "#6a994e",
     "erofs-64k": "#a7c957",
+    "erofs-hc-4k": "#4c7a3f",
+    "erofs-hc-64k": "#8aa63f",
+    "erofs-4k-file": "#86a873",
+    "erofs-64k-file": "#c5d99a",
     "squashfs-4k": "#8e5572",
     "squashfs-128k": "#bc8da7",
+    "squashfs-zstd-128k": "#d9bfcc",
     "kernel": "#d08a2e",
     "binary-search": "#8a9ba8",
 }
@@ -156,6 +161,58 @@ def grouped(
     return True
 
 
+def over_bandwidth(cases, path):
+    """Draws throughput over the bandwidth of the disk: ours, and the uncompressed image."""
+    found = {case["case"]: case["contenders"] for case in cases}
+    disks = [("80us-200", "200 MB/s"), ("80us-1000", "1 GB/s"), ("80us", "not limited")]
+    panels = [
+        ("seq-1m-1x1", "1 MiB in order, 1 at once"),
+        ("rand-128k-16x1", "128 KiB random, 16 at once"),
+    ]
+    if not all(f"device-{disk}-{reads}" in found for disk, _ in disks for reads, _ in panels):
+        return False
+    figure, axes = plt.subplots(1, len(panels), figsize=(11, 3.6), sharey=True)
+    for axis, (reads, title) in zip(axes, panels):
+        for number, name in enumerate(("ours", "linear")):
+            for place, (disk, _) in enumerate(disks):
+                value = found[f"device-{disk}-{reads}"][name]
+                at = place + (number - 0.5) * 0.4
+                axis.bar(
+                    at,
+                    value["median"],
+                    0.37,
+                    color=COLOURS[name],
+                    label=NAMES[name] if place == 0 else None,
+                )
+                axis.errorbar(
+                    at,
+                    value["median"],
+                    yerr=whiskers(value),
+                    color="black",
+                    capsize=2,
+                    linewidth=0.8,
+                )
+                axis.annotate(
+                    f"{value['median']:,.0f}",
+                    (at, value["max"]),
+                    textcoords="offset points",
+                    xytext=(0, 3),
+                    ha="center",
+                    fontsize=7,
+                )
+        axis.set_xticks(range(len(disks)), [label for _, label in disks], fontsize=8)
+        axis.set_title(title, fontsize=9, loc="left")
+        axis.margins(y=0.12)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    axes[0].set_ylabel("MB/s of content", fontsize=8)
+    axes[0].legend(fontsize=8, frameon=False)
+    figure.supxlabel("bandwidth of the disk, which takes 80 µs for a read", fontsize=8)
+    figure.tight_layout()
+    save(figure, path)
+    return True
+
+
 def draw(cases, folder, subtitle):
     """Draws all pictures that have figures; returns their names."""
     plt.rcParams.update(
@@ -175,10 +232,14 @@ def draw(cases, folder, subtitle):
         }
         if contenders:
             cpu.append({**case, "contenders": contenders})
-    stack = ["ours", "baseline", "linear", *COMPRESSED]
+    stack = ["ours", "baseline", "linear", *COMPRESSED, "squashfs-zstd-128k"]
     zfile = ["ours", "baseline", "linear", "verity", "ramdisk"]
+    on_devices = [case for case in cases if case["group"] == "devices"]
+    others = [case for case in cases if case["group"] != "devices"]
     pictures = {
-        "floors.svg": lambda path: floors(cases, path, subtitle),
+        "floors.svg": lambda path: floors(others, path, subtitle),
+        "devices.svg": lambda path: floors(on_devices, path, subtitle),
+        "bandwidth.svg": lambda path: over_bandwidth(on_devices, path),
         "zfile.svg": lambda path: grouped(
             cases,
             patterns,

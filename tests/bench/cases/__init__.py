@@ -6,18 +6,34 @@ printed with the figures and never enforced, since speed depends on the host. Th
 nothing.
 """
 
-from . import creation, index, stack, targets
+from . import creation, devices, index, stack, targets
 
-CASES = (*targets.CASES, *index.CASES, *creation.CASES, *stack.CASES)
+CASES = (
+    *targets.CASES,
+    *devices.CASES,
+    *index.CASES,
+    *creation.CASES,
+    *stack.CASES,
+)
 
-# In each round the fastest of these is the contender "best".
-COMPRESSED = ("erofs-4k", "erofs-64k", "squashfs-4k", "squashfs-128k")
+# In each round the fastest of these is the contender "best". Their algorithm is that of our layers.
+COMPRESSED = (
+    "erofs-4k",
+    "erofs-64k",
+    "erofs-hc-4k",
+    "erofs-hc-64k",
+    "erofs-4k-file",
+    "erofs-64k-file",
+    "squashfs-4k",
+    "squashfs-128k",
+)
 
 # The names of the contenders in tables and pictures.
 NAMES = {
     "ours": "dm-overlaybd",
     "baseline": "baseline module",
     "linear": "dm-linear, uncompressed",
+    "linear-by-size": "dm-linear, times size / compressed size",
     "verity": "dm-verity, uncompressed",
     "ramdisk": "ramdisk, uncompressed",
     "unchecked": "without checksums",
@@ -33,8 +49,13 @@ NAMES = {
     "index-read": "reading its index",
     "erofs-4k": "EROFS LZ4 4K",
     "erofs-64k": "EROFS LZ4 64K",
+    "erofs-hc-4k": "EROFS LZ4HC 4K",
+    "erofs-hc-64k": "EROFS LZ4HC 64K",
+    "erofs-4k-file": "EROFS LZ4 4K, from a file",
+    "erofs-64k-file": "EROFS LZ4 64K, from a file",
     "squashfs-4k": "squashfs LZ4 4K",
     "squashfs-128k": "squashfs LZ4 128K",
-    "best": "the fastest of EROFS and squashfs",
+    "squashfs-zstd-128k": "squashfs ZSTD 128K",
+    "best": "the fastest of EROFS and squashfs, LZ4",
     "cached": "all in the page cache",
 }

@@ -8,8 +8,13 @@ def stack():
     others = (
         ("erofs-4k", 2.0, None, 1.0, 1.3),
         ("erofs-64k", None, None, None, None),
+        ("erofs-hc-4k", None, None, None, None),
+        ("erofs-hc-64k", None, None, None, None),
+        ("erofs-4k-file", None, None, None, None),
+        ("erofs-64k-file", None, None, None, None),
         ("squashfs-4k", None, None, 1.5, None),
         ("squashfs-128k", 1.0, None, None, None),
+        ("squashfs-zstd-128k", None, None, None, None),
     )
     for readers in (1, 2):
         plural = f"{readers} reader" + "s" * (readers > 1)
@@ -19,7 +24,7 @@ def stack():
             "stack",
             (
                 *(Ratio(contender, floor, aim) for contender, floor, aim, _, _ in others),
-                Ratio("best", None, 1.5),
+                Ratio("best", 1.2, 1.5),
                 Ratio("linear"),
                 Ratio("baseline"),
             ),

@@ -19,12 +19,13 @@ import sys
 import traceback
 
 import creation
+import devices
 import stack
 import targets
 from bench import Bench
 from system import MNT
 
-GROUPS = {**targets.GROUPS, **creation.GROUPS, **stack.GROUPS}
+GROUPS = {**targets.GROUPS, **devices.GROUPS, **creation.GROUPS, **stack.GROUPS}
 
 
 def main():

@@ -90,12 +90,13 @@ class Bench:
             f"0 {facts['content'] // SECTOR} zfile_target {self.disks.get(image)} {facts['bytes']}"
         )
 
-    def check(self, contender, device, image):
-        """Compares the start of the device with the image: a figure for other content is void."""
+    def check(self, contender, device, image, disk=None):
+        """Compares the start of the device with the image, which is on a ramdisk or on `disk`: a
+        figure for other content is void."""
         span = min(32 * MIB, self.images[image]["bytes"] // MIB * MIB)
         want, found = (
             run(self.plan["blkcheck"], "hash", path, "--bytes", str(span)).split()[0]
-            for path in (self.disks.get(image), device)
+            for path in (disk or self.disks.get(image), device)
         )
         if want != found:
             raise RuntimeError(f"{contender} reads something else than {image}")
