@@ -264,7 +264,6 @@ impl Target for Zfile {
         limits.set_physical_block_size(self.planner.layout().block_size().get());
         limits.lift_max_sectors();
         limits.clear_geometry();
-        limits.set_io_opt(MAX_IO_SECTORS * SECTOR_SIZE as u32);
     }
 }
 
