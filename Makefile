@@ -98,7 +98,7 @@ help:
 
 # --- programs and kernels -------------------------------------------------------------------------
 
-sets := build vm check docs bench vm-arm64 guest-amd64 guest-arm64 target-arm64 tool
+sets := build vm check docs bench vm-arm64 guest-amd64 guest-arm64 target-arm64 tool root
 .PHONY: $(sets:%=packages-%)
 $(sets:%=packages-%): packages-%:
 	@qemu/packages $*
@@ -238,7 +238,7 @@ test-dkms:
 # KERNEL=speed in QEMU. BENCH has more options for tests/bench/run.
 .PHONY: bench
 bench: KERNEL = um
-bench: tools packages-vm packages-bench
+bench: tools packages-vm packages-bench packages-root
 	@$(MAKE) KERNEL=$(KERNEL) module
 	@$(with) cargo build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
 	@$(with) "$$(qemu/packages --print-dir bench)/usr/bin/python3" -B tests/bench/run \

@@ -189,7 +189,11 @@ unpack_closure() {
 				--exclude='./usr/share/locale/*' || exit
 		rm -f "$deb"
 	done | "$here/progress" --noun packages --total "$total" "unpacking"
-	# Absolute links must lead to the same path in this tree.
+}
+
+# keep_links_inside ROOT: makes the absolute links of a tree lead to the same path in that tree.
+keep_links_inside() {
+	local root=$1 link target
 	find "$root" -lname '/*' -printf '%p\0%l\0' |
 		while IFS= read -r -d '' link && read -r -d '' target; do
 			ln -sfn "$root$target" "$link"

@@ -44,6 +44,7 @@ declare -A packages_of=(
 	[docs]="patchelf python3-sphinx python3-yaml"
 	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod $mount coreutils
 		python3-matplotlib"
+	[root]="~E python3 git"
 )
 unset clang lld cross parsers libraries mount files
 

@@ -22,6 +22,25 @@ MIB = 1 << 20
 # The folders of the files: programs, libraries and their data.
 SOURCES = ("/usr/bin", "/usr/lib", "/usr/share")
 
+# Images of the small Debian, for programs that start, as in dm-overlaybd, EROFS, squashfs and ext4.
+COLD = tuple(
+    f"cold-{name}"
+    for name in (
+        "ext4",
+        "layer3.0",
+        "layer3.1",
+        "layer3.2",
+        "erofs-4k",
+        "erofs-hc-64k",
+        "squashfs-4k",
+        "squashfs-128k",
+        "squashfs-zstd-128k",
+    )
+)
+
+# The images that are also files, below loop devices.
+ON_DISK = ("layer3.0", "layer3.1", "layer3.2", "erofs-4k")
+
 # The images that a group needs.
 GROUPS = {
     "zfile": ("lz4-4k", "ext4", "verity"),
@@ -48,6 +67,7 @@ GROUPS = {
         "squashfs-128k",
         "squashfs-zstd-128k",
     ),
+    "cold": (*COLD, "cold-disk"),
 }
 
 # The images that a group also needs as files, each in a file system of its own.
@@ -133,7 +153,7 @@ class Maker:
         if not facts.exists():
             say(f"making {name}")
             made = self.make(name)
-            made["path"] = str(self.path(made.get("file", name)).resolve())
+            made.setdefault("path", str(self.path(name).resolve()))
             facts.write_text(json.dumps(made))
         return json.loads(facts.read_text())
 
@@ -151,29 +171,54 @@ class Maker:
             "erofs": self.erofs,
             "squashfs": self.squashfs,
             "list": self.file_list,
+            "cold": self.cold,
+            "disk": self.disk,
         }.get(kind, self.zfile)(name)
 
     def files(self, _):
         return {"bytes": copy_files(self.path("files"), self.files_bytes)}
 
+    def tree(self):
+        """The folder with the files of all images."""
+        self.get("files")
+        return self.path("files")
+
+    def cold(self, name):
+        """cold-NAME: the image NAME of the small Debian, in a folder of its own."""
+        folder = self.path(programs("root").name)
+        folder.mkdir(exist_ok=True)
+        return Debian(folder, self.mkimage, self.blkcheck, self.quick).get(
+            name.removeprefix("cold-")
+        )
+
     def file_list(self, name):
         """The sorted paths of the files in their folder; list-large: those of 1 MiB or more."""
-        self.get("files")
-        folder = self.path("files")
+        folder = self.tree()
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         if name == "list-large":
             paths = [path for path in paths if path.stat().st_size >= MIB]
         self.path(name).write_text("".join(f"{path.relative_to(folder)}\n" for path in paths))
         return {"bytes": self.path(name).stat().st_size}
 
-    def ext4(self, _):
-        self.get("files")
-        path = self.path("ext4")
+    def ext4(self, name):
+        return self.ext4_of(name, self.tree())
+
+    def disk(self, name):
+        """An ext4 with files that are images: what loop devices are set up over."""
+        folder = self.path("disk.files")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for image in ON_DISK:
+            os.link(self.get(image)["path"], folder / image)
+        return self.ext4_of(name, folder)
+
+    def ext4_of(self, name, tree):
+        path = self.path(name)
         path.unlink(missing_ok=True)
         # A read-only image needs no journal and no room to grow. The fixed seeds make it
         # reproducible.
         used, files = (
-            int(run("du", "-s", *what, self.path("files")).split()[0])
+            int(run("du", "-s", *what, tree).split()[0])
             for what in (("-B", "4096"), ("--inodes",))
         )
         run(
@@ -196,7 +241,7 @@ class Maker:
             "-E",
             "root_owner=0:0,hash_seed=6f766c79-6264-4e00-8000-000000000002",
             "-d",
-            self.path("files"),
+            tree,
             path,
             f"{(used + files // 8 + 2048) * 4}k",
         )
@@ -319,7 +364,6 @@ class Maker:
     def erofs(self, name):
         """The same files in EROFS, erofs[-hc]-SIZEk: with physical clusters of that size or more,
         compressed by the fast LZ4 or the thorough one."""
-        self.get("files")
         path = self.path(name)
         path.unlink(missing_ok=True)
         *thorough, size = name.split("-")[1:]
@@ -332,19 +376,18 @@ class Maker:
             f"-C{kib << 10}",
             "-U6f766c79-6264-4e00-8000-000000000003",
             path,
-            self.path("files"),
+            self.tree(),
         )
         return {"bytes": pad(path)}
 
     def squashfs(self, name):
         """The same files in squashfs, squashfs[-zstd]-SIZEk."""
-        self.get("files")
         path = self.path(name)
         path.unlink(missing_ok=True)
         *algorithm, size = name.split("-")[1:]
         run(
             "mksquashfs",
-            self.path("files"),
+            self.tree(),
             path,
             "-comp",
             *(algorithm or ["lz4"]),
@@ -359,6 +402,13 @@ class Maker:
             "0",
         )
         return {"bytes": pad(path)}
+
+
+class Debian(Maker):
+    """The images of the set of programs `root`. Nothing is copied: the set is their source."""
+
+    def tree(self):
+        return programs("root")
 
 
 def writers():

@@ -34,8 +34,10 @@ def summarise(samples, native):
         }
         rivals = [rounds[contender] for contender in COMPRESSED if contender in rounds]
         if rivals:
+            # Of times and other costs the best is the least.
+            best = min if any(ratio.inverse or ratio.most for ratio in case.ratios) else max
             rounds["best"] = {
-                n: max(rival[n] for rival in rivals) for n in set.intersection(*map(set, rivals))
+                n: best(rival[n] for rival in rivals) for n in set.intersection(*map(set, rivals))
             }
         contenders = {}
         for contender, lines in found.items():

@@ -6,7 +6,7 @@ printed with the figures and never enforced, since speed depends on the host. Th
 nothing.
 """
 
-from . import creation, devices, index, stack, targets
+from . import cold, creation, devices, index, stack, targets
 
 CASES = (
     *targets.CASES,
@@ -14,6 +14,7 @@ CASES = (
     *index.CASES,
     *creation.CASES,
     *stack.CASES,
+    *cold.CASES,
 )
 
 # In each round the fastest of these is the contender "best". Their algorithm is that of our layers.

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import traceback
 
+import cold
 import creation
 import devices
 import stack
@@ -25,7 +26,13 @@ import targets
 from bench import Bench
 from system import MNT
 
-GROUPS = {**targets.GROUPS, **devices.GROUPS, **creation.GROUPS, **stack.GROUPS}
+GROUPS = {
+    **targets.GROUPS,
+    **devices.GROUPS,
+    **creation.GROUPS,
+    **stack.GROUPS,
+    **cold.GROUPS,
+}
 
 
 def main():
