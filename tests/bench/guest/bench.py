@@ -35,9 +35,11 @@ class Bench:
         }
         print("SAMPLE", json.dumps(line), flush=True)
 
-    def rounds(self, label):
-        for self.round in range(self.plan["rounds"]):
-            print(f"PROGRESS {label}: round {self.round + 1} of {self.plan['rounds']}", flush=True)
+    def rounds(self, label, most=None):
+        """The rounds of the plan, or the first `most` of them."""
+        count = min(self.plan["rounds"], most or self.plan["rounds"])
+        for self.round in range(count):
+            print(f"PROGRESS {label}: round {self.round + 1} of {count}", flush=True)
             yield self.round
 
     def complain(self):

@@ -38,7 +38,7 @@ class Matrix:
     def measure(self, kind, contender, device):
         """Reads a contender in all ways."""
         bench = self.bench
-        for reads in self.plan["reads"]:
+        for reads in kind["reads"]:
             if contender == "verity" and reads["name"] not in self.plan["verity"]:
                 continue
             case = f"device-{kind['name']}-{reads['name']}"
@@ -48,7 +48,7 @@ class Matrix:
                 command += ["--total", bench.plan["sequential"]]
             else:
                 # The bandwidth of a slow disk is a number of bytes each 20 ms: count enough.
-                part = 1 if kind["slow"] else 0.25
+                part = 1 if kind["slow"] and reads["pattern"] == "rand-128k" else 0.25
                 command += ["--seconds", bench.plan["seconds"] * part, "--seed", bench.round + 1]
             # A buffered loop device reads from its file, not from the page cache, at least once.
             if kind["kind"] == "loop":
@@ -68,7 +68,8 @@ class Matrix:
         """One round: each contender once."""
         bench = self.bench
         for contender, table in self.tables(devices):
-            bench.module(contender if contender in bench.contenders() else bench.loaded[0])
+            if contender in bench.contenders():
+                bench.module(contender)
             device = bench.create("d", table)
             if bench.round == 0:
                 bench.check(contender, device, "ext4", devices["ext4"])
@@ -79,18 +80,16 @@ class Matrix:
 def group_devices(bench):
     """A ZFile, dm-linear and dm-verity on lower devices of each kind."""
     matrix = Matrix(bench)
-    # Three rounds show the spread; there are many cases.
-    bench.plan["rounds"], rounds = min(3, bench.plan["rounds"]), bench.plan["rounds"]
     for made, kinds in itertools.groupby(matrix.plan["kinds"], lambda kind: kind["kind"]):
         bench.disks.release()
         lower = KINDS[made](bench, IMAGES)
         for kind in kinds:
             devices = lower.open(kind["settings"])
-            for _ in bench.rounds(kind["title"]):
+            # There are many cases: three rounds show the spread.
+            for _ in bench.rounds(kind["title"], 3):
                 matrix.turn(kind, devices)
             lower.close()
         lower.end()
-    bench.plan["rounds"] = rounds
 
 
 GROUPS = {"devices": group_devices}
