@@ -83,6 +83,7 @@ help:
 	@echo 'make unsafe-check  no unsafe outside the safe wrappers, each use with its'
 	@echo '                   reason inside'
 	@echo 'make layers-check  no circle between files, no import of a higher layer'
+	@echo 'make vendor-check  the vendored crate is the published one with its patches'
 	@echo 'make series        write the patches to post, build/series; SIGNOFF=1 signs them off'
 	@echo '                   for the user of git, as author and maintainer too'
 	@echo 'make series-check  build and check each patch of the series by itself'
@@ -278,6 +279,10 @@ shellcheck: packages-check
 .PHONY: layers-check
 layers-check:
 	@tests/check-layers
+
+.PHONY: vendor-check
+vendor-check:
+	@sh vendor/verify.sh
 
 .PHONY: unsafe-check
 unsafe-check: packages-build

@@ -133,9 +133,10 @@ It decompresses LZ4 blocks. An image is untrusted input, and this
 decoder is safe Rust without allocation; its cost compared to the
 kernel's decoder is in the cover letter.
 
-These files are the published crate's, version 0.14.0, unmodified, with
-one symbolic link that names its root after the crate. Only the safe
-block decoder is compiled.
+These files are the published crate's, version 0.14.0, with one symbolic
+link that names its root after the crate, and three patches for speed,
+which are for the authors of the crate. They are safe Rust too. Only the
+safe block decoder is compiled.
 """,
     ),
     Patch(

@@ -66,22 +66,14 @@ pub trait Sink {
     #[cfg(not(all(feature = "safe-encode", feature = "safe-decode")))]
     unsafe fn set_pos(&mut self, new_pos: usize);
 
+    /// The whole output, filled or not, and the end of the filled part.
     #[cfg(feature = "safe-decode")]
-    fn extend_with_fill(&mut self, byte: u8, len: usize);
+    fn parts_mut(&mut self) -> (&mut [u8], &mut usize);
 
     /// Extends the Sink with `data`.
     fn extend_from_slice(&mut self, data: &[u8]);
 
     fn extend_from_slice_wild(&mut self, data: &[u8], copy_len: usize);
-
-    /// Copies `len` bytes starting from `start` to the end of the Sink.
-    /// # Panics
-    /// Panics if `start` >= `pos`.
-    #[cfg(feature = "safe-decode")]
-    fn extend_from_within(&mut self, start: usize, wild_len: usize, copy_len: usize);
-
-    #[cfg(feature = "safe-decode")]
-    fn extend_from_within_overlapping(&mut self, start: usize, num_bytes: usize);
 }
 
 /// SliceSink is used as target to de/compress data into a preallocated and possibly uninitialized
@@ -159,9 +151,8 @@ impl Sink for SliceSink<'_> {
 
     #[inline]
     #[cfg(feature = "safe-decode")]
-    fn extend_with_fill(&mut self, byte: u8, len: usize) {
-        self.output[self.pos..self.pos + len].fill(byte);
-        self.pos += len;
+    fn parts_mut(&mut self) -> (&mut [u8], &mut usize) {
+        (self.output, &mut self.pos)
     }
 
     /// Extends the Sink with `data`.
@@ -176,27 +167,74 @@ impl Sink for SliceSink<'_> {
         slice_copy(data, &mut self.output[self.pos..(self.pos) + data.len()]);
         self.pos += copy_len;
     }
+}
 
-    /// Copies `len` bytes starting from `start` to the end of the Sink.
-    /// # Panics
-    /// Panics if `start` >= `pos`.
-    #[inline]
-    #[cfg(feature = "safe-decode")]
-    fn extend_from_within(&mut self, start: usize, wild_len: usize, copy_len: usize) {
-        self.output.copy_within(start..start + wild_len, self.pos);
-        self.pos += copy_len;
+/// Copies `N` bytes of `window` from `at` to `at + offset`. Returns whether both are in it.
+#[inline(always)]
+#[cfg(feature = "safe-decode")]
+pub(crate) fn copy_ahead<const N: usize>(window: &mut [u8], at: usize, offset: usize) -> bool {
+    let from = window.get(at..).and_then(|from| from.first_chunk::<N>());
+    let Some(&from) = from else {
+        return false;
+    };
+    let to = window.get_mut(at.wrapping_add(offset)..);
+    let Some(to) = to.and_then(|to| to.first_chunk_mut::<N>()) else {
+        return false;
+    };
+    *to = from;
+    true
+}
+
+/// For each offset below 8: the factor that repeats an integer of as many bytes in 64 bits, and the
+/// number of those 8 bytes after which the pattern starts again.
+#[cfg(feature = "safe-decode")]
+static REPEAT: [(u64, u8); 8] = [
+    (0, 8), // not an offset
+    (0x0101_0101_0101_0101, 8),
+    (0x0001_0001_0001_0001, 8),
+    (0x0001_0000_0100_0001, 6),
+    (0x0000_0001_0000_0001, 8),
+    (0x0000_0100_0000_0001, 5),
+    (0x0001_0000_0000_0001, 6),
+    (0x0100_0000_0000_0001, 7),
+];
+
+/// Repeats the first `offset` bytes of `window` in the `num_bytes` bytes after them. Up to seven
+/// more bytes may be overwritten. Returns false, and writes nothing, if there is no room.
+#[inline]
+#[cfg(feature = "safe-decode")]
+pub(crate) fn repeat(window: &mut [u8], offset: usize, num_bytes: usize) -> bool {
+    let end = offset.saturating_add(num_bytes);
+    if end > window.len() {
+        return false;
     }
-
-    #[inline]
-    #[cfg(feature = "safe-decode")]
-    #[cfg_attr(feature = "nightly", optimize(size))] // to avoid loop unrolling
-    fn extend_from_within_overlapping(&mut self, start: usize, num_bytes: usize) {
-        let offset = self.pos - start;
-        for i in start + offset..start + offset + num_bytes {
-            self.output[i] = self.output[i - offset];
+    let mut at = offset;
+    if let Some(&(factor, step)) = REPEAT.get(offset) {
+        if let Some(first) = window.first_chunk::<8>() {
+            // Bytes after the first `offset` are not a part of the pattern.
+            let unused = 64u32.wrapping_sub(8 * offset as u32);
+            let first = u64::from_le_bytes(*first);
+            let first = first.wrapping_shl(unused).wrapping_shr(unused);
+            let pattern = first.wrapping_mul(factor).to_le_bytes();
+            while at < end {
+                let to = window.get_mut(at..);
+                let Some(to) = to.and_then(|to| to.first_chunk_mut::<8>()) else {
+                    break;
+                };
+                *to = pattern;
+                at = at.wrapping_add(step.into());
+            }
         }
-        self.pos += num_bytes;
+    } else {
+        while at < end && copy_ahead::<8>(window, at.wrapping_sub(offset), offset) {
+            at = at.wrapping_add(8);
+        }
     }
+    // Less than eight bytes before the end of the output.
+    while at < end && copy_ahead::<1>(window, at.wrapping_sub(offset), offset) {
+        at = at.wrapping_add(1);
+    }
+    true
 }
 
 /// PtrSink is used as target to de/compress data into a preallocated and possibly uninitialized
@@ -295,7 +333,7 @@ impl Sink for PtrSink {
 
     #[inline]
     #[cfg(feature = "safe-decode")]
-    fn extend_with_fill(&mut self, _byte: u8, _len: usize) {
+    fn parts_mut(&mut self) -> (&mut [u8], &mut usize) {
         unreachable!();
     }
 
@@ -312,21 +350,6 @@ impl Sink for PtrSink {
             core::ptr::copy_nonoverlapping(data.as_ptr(), self.pos_mut_ptr(), copy_len);
         }
         self.pos += copy_len;
-    }
-
-    /// Copies `len` bytes starting from `start` to the end of the Sink.
-    /// # Panics
-    /// Panics if `start` >= `pos`.
-    #[inline]
-    #[cfg(feature = "safe-decode")]
-    fn extend_from_within(&mut self, _start: usize, _wild_len: usize, _copy_len: usize) {
-        unreachable!();
-    }
-
-    #[inline]
-    #[cfg(feature = "safe-decode")]
-    fn extend_from_within_overlapping(&mut self, _start: usize, _num_bytes: usize) {
-        unreachable!();
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::block::DecompressError;
 use crate::block::MINMATCH;
+use crate::sink::copy_ahead;
+use crate::sink::repeat;
 use crate::sink::Sink;
 use crate::sink::SliceSink;
 
@@ -27,18 +29,19 @@ use alloc::vec::Vec;
 /// is encoded to _255 + 255 + 255 + 4 = 769_. The bytes after the first 4 is ignored, because
 /// 4 is the first non-0xFF byte.
 #[inline]
-pub(super) fn read_integer(input: &[u8], input_pos: &mut usize) -> Result<usize, DecompressError> {
+pub(super) fn read_integer(input: &mut &[u8]) -> Result<usize, DecompressError> {
     // We start at zero and count upwards.
     let mut n: usize = 0;
     // If this byte takes value 255 (the maximum value it can take), another byte is read
     // and added to the sum. This repeats until a byte lower than 255 is read.
     loop {
         // We add the next byte until we get a byte which we add to the counting variable.
-        let extra: u8 = *input
-            .get(*input_pos)
+        let (&extra, rest) = input
+            .split_first()
             .ok_or(DecompressError::ExpectedAnotherByte)?;
-        *input_pos += 1;
-        n += extra as usize;
+        *input = rest;
+        // A length that does not fit is longer than any output.
+        n = n.saturating_add(extra as usize);
 
         // We continue if we got 255, break otherwise.
         if extra != 0xFF {
@@ -54,38 +57,80 @@ pub(super) fn read_integer(input: &[u8], input_pos: &mut usize) -> Result<usize,
 
 /// Read the match offset as a little-endian 16-bit integer from the input stream.
 #[inline]
-fn read_match_offset(input: &[u8], input_pos: &mut usize) -> Result<u16, DecompressError> {
-    let dst = input
-        .get(*input_pos..*input_pos + 2)
+fn read_match_offset(input: &mut &[u8]) -> Result<u16, DecompressError> {
+    let (offset, rest) = input
+        .split_first_chunk::<2>()
         .ok_or(DecompressError::ExpectedAnotherByte)?;
-    *input_pos += 2;
-    let offset = u16::from_le_bytes(dst.try_into().unwrap());
-    if offset == 0 {
-        Err(DecompressError::OffsetZero)
-    } else {
-        Ok(offset)
-    }
+    *input = rest;
+    Ok(u16::from_le_bytes(*offset))
 }
 
-const FIT_TOKEN_MASK_LITERAL: u8 = 0b00001111;
-const FIT_TOKEN_MASK_MATCH: u8 = 0b11110000;
-
-#[test]
-fn check_token() {
-    assert!(!does_token_fit(15));
-    assert!(does_token_fit(14));
-    assert!(does_token_fit(114));
-    assert!(!does_token_fit(0b11110000));
-    assert!(does_token_fit(0b10110000));
-}
-
-/// The token consists of two parts, the literal length (upper 4 bits) and match_length (lower 4
-/// bits) if the literal length and match_length are both below 15, we don't need to read additional
-/// data, so the token does fit the metadata.
-#[inline]
-fn does_token_fit(token: u8) -> bool {
-    !((token & FIT_TOKEN_MASK_LITERAL) == FIT_TOKEN_MASK_LITERAL
-        || (token & FIT_TOKEN_MASK_MATCH) == FIT_TOKEN_MASK_MATCH)
+/// Decodes sequences for as long as both lengths are in the token, the offset is at least 8, and
+/// the ends of input and output are far enough away: almost all sequences of most blocks.
+///
+/// Returns the input that is left. If the literals of its last sequence are copied but its match is
+/// not, it also returns the token and the offset of that sequence.
+///
+/// The two checks of a copy are that of its room, and that of its start: those of the eight bytes
+/// at a time follow from the length of the slice, so that the compiler removes them. This needs
+/// the position in a variable of its own.
+#[inline(always)]
+fn hot_loop<'a>(
+    mut input: &'a [u8],
+    output: &mut [u8],
+    output_pos: &mut usize,
+) -> (&'a [u8], Option<(u8, u16)>) {
+    let mut pos = *output_pos;
+    let unfinished = loop {
+        // A token, up to 14 literals, of which 16 bytes are copied, and an offset.
+        let Some(sequence) = input.first_chunk::<18>() else {
+            break None;
+        };
+        let token = sequence[0];
+        let literal_length = usize::from(token >> 4);
+        let room = output.get_mut(pos..);
+        let Some(room) = room.and_then(|room| room.first_chunk_mut::<16>()) else {
+            break None;
+        };
+        if literal_length == 15 {
+            break None;
+        }
+        let (Some(literals), Some(offset)) = (
+            sequence[1..].first_chunk::<16>(),
+            sequence[1 + literal_length..].first_chunk::<2>(),
+        ) else {
+            break None;
+        };
+        *room = *literals;
+        let offset = u16::from_le_bytes(*offset);
+        // Neither of the sums exceeds the length of its slice.
+        input = input.get(3 + literal_length..).unwrap_or_default();
+        pos = pos.wrapping_add(literal_length);
+        let unfinished = Some((token, offset));
+        let offset = usize::from(offset);
+        let match_length = usize::from(token & 0xF);
+        // Bytes that are less than 8 apart must not be copied eight at a time.
+        if match_length == 15 || offset < 8 {
+            break unfinished;
+        }
+        // From the first byte to read to the last one to write.
+        let Some(window) = output.get_mut(..pos.wrapping_add(18)) else {
+            break unfinished;
+        };
+        // This fails if the offset is out of bounds, or in the dictionary.
+        let Some(start) = window.len().checked_sub(offset + 18) else {
+            break unfinished;
+        };
+        let Some(window) = window.get_mut(start..) else {
+            break unfinished;
+        };
+        copy_ahead::<8>(window, 0, offset);
+        copy_ahead::<8>(window, 8, offset);
+        copy_ahead::<2>(window, 16, offset);
+        pos = pos.wrapping_add(MINMATCH + match_length);
+    };
+    *output_pos = pos;
+    (input, unfinished)
 }
 
 /// Decompress all bytes of `input` into `output`.
@@ -97,119 +142,65 @@ pub(crate) fn decompress_internal<const USE_DICT: bool, S: Sink>(
     output: &mut S,
     ext_dict: &[u8],
 ) -> Result<usize, DecompressError> {
-    let mut input_pos = 0;
+    let mut input = input;
     let initial_output_pos = output.pos();
-
-    let safe_input_pos = input
-        .len()
-        .saturating_sub(16 /* literal copy */ +  2 /* u16 match offset */);
-    let mut safe_output_pos = output
-        .capacity()
-        .saturating_sub(16 /* literal copy */ + 18 /* match copy */);
-
-    if USE_DICT {
-        // In the dictionary case the output pointer is moved by the match length in the dictionary.
-        // This may be up to 17 bytes without exiting the loop. So we need to ensure that we have
-        // at least additional 17 bytes of space left in the output buffer in the fast loop.
-        safe_output_pos = safe_output_pos.saturating_sub(17);
-    };
 
     // Exhaust the decoder by reading and decompressing all blocks until the remaining buffer is
     // empty.
     loop {
-        // Read the token. The token is the first byte in a block. It is divided into two 4-bit
-        // subtokens, the higher and the lower.
-        // This token contains to 4-bit "fields", a higher and a lower, representing the literals'
-        // length and the back reference's length, respectively.
-        let token = *input
-            .get(input_pos)
-            .ok_or(DecompressError::ExpectedAnotherByte)?;
-        input_pos += 1;
+        let (unfilled, output_pos) = output.parts_mut();
+        let (rest, unfinished) = hot_loop(input, unfilled, output_pos);
+        input = rest;
 
-        // Checking for hot-loop.
-        // In most cases the metadata does fit in a single 1byte token (statistically) and we are in
-        // a safe-distance to the end. This enables some optimized handling.
-        //
-        // Ideally we want to check for safe output pos like: output.pos() <= safe_output_pos; But
-        // that doesn't work when the safe_output_pos is 0 due to saturated_sub. So we use
-        // `<` instead of `<=`, which covers that case.
-        if does_token_fit(token) && input_pos <= safe_input_pos && output.pos() < safe_output_pos {
-            let literal_length = (token >> 4) as usize;
+        let (token, offset) = if let Some(unfinished) = unfinished {
+            unfinished
+        } else {
+            // Read the token. The token is the first byte in a block. It is divided into two 4-bit
+            // subtokens, the higher and the lower.
+            // This token contains to 4-bit "fields", a higher and a lower, representing the
+            // literals' length and the back reference's length, respectively.
+            let (&token, rest) = input
+                .split_first()
+                .ok_or(DecompressError::ExpectedAnotherByte)?;
+            input = rest;
 
-            // casting to [u8;u16] doesn't seem to make a difference vs &[u8] (same assembly)
-            let input: &[u8; 16] = input[input_pos..input_pos + 16].try_into().unwrap();
-
-            // Copy the literal
-            // The literal is at max 14 bytes, and the is_safe_distance check assures
-            // that we are far away enough from the end so we can safely copy 16 bytes
-            output.extend_from_slice_wild(input, literal_length);
-            input_pos += literal_length;
-
-            // clone as we don't want to mutate
-            let offset = read_match_offset(input, &mut literal_length.clone())? as usize;
-            input_pos += 2;
-
-            let mut match_length = MINMATCH + (token & 0xF) as usize;
-
-            if USE_DICT && offset > output.pos() {
-                let copied = copy_from_dict(output, ext_dict, offset, match_length)?;
-                if copied == match_length {
-                    continue;
-                }
-                // match crosses ext_dict and output, offset is still correct as output pos
-                // increased
-                match_length -= copied;
-            }
-
-            // In this branch we know that match_length is at most 18 (14 + MINMATCH).
-            // But the blocks can overlap, so make sure they are at least 18 bytes apart
-            // to enable an optimized copy of 18 bytes.
-            let (start, did_overflow) = output.pos().overflowing_sub(offset);
-            if did_overflow {
-                return Err(DecompressError::OffsetOutOfBounds);
-            }
-            if offset >= match_length {
-                output.extend_from_within(start, 18, match_length);
-            } else {
-                output.extend_from_within_overlapping(start, match_length)
-            }
-
-            continue;
-        }
-
-        // Now, we read the literals section.
-        // Literal Section
-        // If the initial value is 15, it is indicated that another byte will be read and added to
-        // it
-        let mut literal_length = (token >> 4) as usize;
-        if literal_length != 0 {
+            // Now, we read the literals section.
+            // Literal Section
+            // If the initial value is 15, it is indicated that another byte will be read and added
+            // to it
+            let mut literal_length = (token >> 4) as usize;
             if literal_length == 15 {
                 // The literal_length length took the maximal value, indicating that there is more
                 // than 15 literal_length bytes. We read the extra integer.
-                literal_length += read_integer(input, &mut input_pos)? as usize;
+                literal_length = read_integer(&mut input)?.saturating_add(15);
             }
-
-            if literal_length > input.len() - input_pos {
-                return Err(DecompressError::LiteralOutOfBounds);
-            }
+            let (literals, rest) = input
+                .split_at_checked(literal_length)
+                .ok_or(DecompressError::LiteralOutOfBounds)?;
+            let (unfilled, output_pos) = output.parts_mut();
+            let copied = copy_short_literals(unfilled, *output_pos, input, literal_length)
+                || copy_literals(unfilled, *output_pos, literals);
             // could be skipped with unchecked-decode
-            if literal_length > output.capacity() - output.pos() {
+            if !copied {
                 return Err(DecompressError::OutputTooSmall {
-                    expected: output.pos() + literal_length,
+                    expected: output.pos().saturating_add(literal_length),
                     actual: output.capacity(),
                 });
             }
-            output.extend_from_slice(&input[input_pos..input_pos + literal_length]);
-            input_pos += literal_length;
+            *output_pos = output_pos.wrapping_add(literal_length);
+            input = rest;
+
+            // If the input stream is emptied, we break out of the loop. This is only the case
+            // in the end of the stream, since the block is intact otherwise.
+            if input.is_empty() {
+                break;
+            }
+            (token, read_match_offset(&mut input)?)
+        };
+        if offset == 0 {
+            return Err(DecompressError::OffsetZero);
         }
 
-        // If the input stream is emptied, we break out of the loop. This is only the case
-        // in the end of the stream, since the block is intact otherwise.
-        if input_pos >= input.len() {
-            break;
-        }
-
-        let offset = read_match_offset(input, &mut input_pos)? as usize;
         // Obtain the initial match length. The match length is the length of the duplicate segment
         // which will later be copied from data previously decompressed into the output buffer. The
         // initial length is derived from the second part of the token (the lower nibble), we read
@@ -222,18 +213,18 @@ pub(crate) fn decompress_internal<const USE_DICT: bool, S: Sink>(
         if match_length == MINMATCH + 15 {
             // The match length took the maximal value, indicating that there is more bytes. We
             // read the extra integer.
-            match_length += read_integer(input, &mut input_pos)? as usize;
+            match_length = read_integer(&mut input)?.saturating_add(MINMATCH + 15);
         }
 
         // could be skipped with unchecked-decode
-        if output.pos() + match_length > output.capacity() {
+        if match_length > output.capacity().wrapping_sub(output.pos()) {
             return Err(DecompressError::OutputTooSmall {
-                expected: output.pos() + match_length,
+                expected: output.pos().saturating_add(match_length),
                 actual: output.capacity(),
             });
         }
-        if USE_DICT && offset > output.pos() {
-            let copied = copy_from_dict(output, ext_dict, offset, match_length)?;
+        if USE_DICT && usize::from(offset) > output.pos() {
+            let copied = copy_from_dict(output, ext_dict, offset.into(), match_length)?;
             if copied == match_length {
                 continue;
             }
@@ -243,9 +234,13 @@ pub(crate) fn decompress_internal<const USE_DICT: bool, S: Sink>(
         }
         // We now copy from the already decompressed buffer. This allows us for storing duplicates
         // by simply referencing the other location.
-        duplicate_slice(output, offset, match_length)?;
+        let (unfilled, output_pos) = output.parts_mut();
+        if !duplicate_slice(unfilled, *output_pos, offset, match_length) {
+            return Err(DecompressError::OffsetOutOfBounds);
+        }
+        *output_pos = output_pos.wrapping_add(match_length);
     }
-    Ok(output.pos() - initial_output_pos)
+    Ok(output.pos().wrapping_sub(initial_output_pos))
 }
 
 #[inline]
@@ -268,55 +263,117 @@ fn copy_from_dict(
     Ok(dict_match_length)
 }
 
-/// Extends output by self-referential copies
-#[inline(always)] // (always) necessary otherwise compiler fails to inline it
-fn duplicate_slice(
-    output: &mut impl Sink,
-    offset: usize,
-    match_length: usize,
-) -> Result<(), DecompressError> {
-    // This function assumes output will fit match_length, it might panic otherwise.
-    if match_length > offset {
-        duplicate_overlapping_slice(output, offset, match_length)?;
-    } else {
-        let (start, did_overflow) = output.pos().overflowing_sub(offset);
-        if did_overflow {
-            return Err(DecompressError::OffsetOutOfBounds);
-        }
-
-        match match_length {
-            0..=32 if output.pos() + 32 <= output.capacity() => {
-                output.extend_from_within(start, 32, match_length)
-            }
-            33..=64 if output.pos() + 64 <= output.capacity() => {
-                output.extend_from_within(start, 64, match_length)
-            }
-            _ => output.extend_from_within(start, match_length, match_length),
+/// Copies up to 32 literals, the first bytes of `input`, to `output` at `pos`. It copies 32 bytes,
+/// and returns false if there are not as many in both.
+#[inline(always)]
+fn copy_short_literals(output: &mut [u8], pos: usize, input: &[u8], len: usize) -> bool {
+    if len > 32 {
+        return false;
+    }
+    let Some(from) = input.first_chunk::<32>() else {
+        return false;
+    };
+    let to = output.get_mut(..pos.wrapping_add(32));
+    let Some(to) = to.and_then(|to| to.last_chunk_mut::<32>()) else {
+        return false;
+    };
+    // One copy of 32 bytes would become one call of memcpy, together with that of `copy_literals`.
+    for (to, from) in to.chunks_exact_mut(8).zip(from.chunks_exact(8)) {
+        if let (Some(to), Some(from)) = (to.first_chunk_mut::<8>(), from.first_chunk::<8>()) {
+            *to = u64::from_ne_bytes(*from).to_ne_bytes();
         }
     }
-    Ok(())
+    true
+}
+
+/// Copies literals to `output` at `pos`. Returns false if there is no room.
+#[inline(always)]
+fn copy_literals(output: &mut [u8], pos: usize, literals: &[u8]) -> bool {
+    let to = output.split_at_mut_checked(pos);
+    let Some(to) = to.and_then(|(_, to)| to.get_mut(..literals.len())) else {
+        return false;
+    };
+    to.copy_from_slice(literals);
+    true
+}
+
+/// Copies a match to `output` at `pos`. Returns false if it does not fit, or starts before the
+/// output.
+#[inline(always)]
+fn duplicate_slice(output: &mut [u8], pos: usize, offset: u16, match_length: usize) -> bool {
+    let short = offset >= 8
+        && match match_length {
+            0..=32 => copy_short_match::<32>(output, pos, offset),
+            33..=64 => copy_short_match::<64>(output, pos, offset),
+            _ => false,
+        };
+    let offset = usize::from(offset);
+    short
+        || if match_length > offset {
+            duplicate_overlapping_slice(output, pos, offset, match_length)
+        } else {
+            duplicate_distinct_slice(output, pos, offset, match_length)
+        }
+}
+
+/// Copies `N` bytes for a match of up to `N`, eight at a time, so `offset` is at least 8. Returns
+/// false if there is no room for them, or the match starts before the output.
+#[inline(always)]
+fn copy_short_match<const N: usize>(output: &mut [u8], pos: usize, offset: u16) -> bool {
+    let offset = usize::from(offset);
+    let Some(window) = output.get_mut(..pos.wrapping_add(N)) else {
+        return false;
+    };
+    let Some(start) = window.len().checked_sub(offset + N) else {
+        return false;
+    };
+    let Some(window) = window.get_mut(start..) else {
+        return false;
+    };
+    for at in (0..N).step_by(8) {
+        copy_ahead::<8>(window, at, offset);
+    }
+    true
+}
+
+/// Copies a match that does not reach over its own start.
+#[inline(always)]
+fn duplicate_distinct_slice(output: &mut [u8], pos: usize, offset: usize, len: usize) -> bool {
+    let Some((filled, unfilled)) = output.split_at_mut_checked(pos) else {
+        return false;
+    };
+    let Some(start) = filled.len().checked_sub(offset) else {
+        return false;
+    };
+    let from = filled.get(start..).and_then(|from| from.get(..len));
+    let (Some(from), Some(to)) = (from, unfilled.get_mut(..len)) else {
+        return false;
+    };
+    to.copy_from_slice(from);
+    true
 }
 
 /// self-referential copy for the case data start (end of output - offset) + match_length overlaps
 /// into output
-#[inline]
-fn duplicate_overlapping_slice(
-    sink: &mut impl Sink,
-    offset: usize,
-    match_length: usize,
-) -> Result<(), DecompressError> {
-    // This function assumes output will fit match_length, it might panic otherwise.
-    let (start, did_overflow) = sink.pos().overflowing_sub(offset);
-    if did_overflow {
-        return Err(DecompressError::OffsetOutOfBounds);
+#[inline(always)]
+fn duplicate_overlapping_slice(output: &mut [u8], pos: usize, offset: usize, len: usize) -> bool {
+    let Some(start) = pos.checked_sub(offset) else {
+        return false;
+    };
+    let Some(window) = output.get_mut(start..) else {
+        return false;
+    };
+    if offset == 1 && len > 64 {
+        let Some((&mut first, rest)) = window.split_first_mut() else {
+            return false;
+        };
+        let Some(to) = rest.get_mut(..len) else {
+            return false;
+        };
+        to.fill(first);
+        return true;
     }
-    if offset == 1 {
-        let val = sink.byte_at(start);
-        sink.extend_with_fill(val, match_length);
-    } else {
-        sink.extend_from_within_overlapping(start, match_length);
-    }
-    Ok(())
+    repeat(window, offset, len)
 }
 
 /// Decompress all bytes of `input` into `output`.

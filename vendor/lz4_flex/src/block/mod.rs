@@ -168,7 +168,7 @@ fn large_integer_roundtrip() {
     self::compress::write_integer(&mut sink, value);
 
     #[cfg(feature = "safe-decode")]
-    let value_decompressed = self::decompress_safe::read_integer(&buf, &mut 0).unwrap();
+    let value_decompressed = self::decompress_safe::read_integer(&mut &buf[..]).unwrap();
 
     #[cfg(not(feature = "safe-decode"))]
     let value_decompressed = {
