@@ -2,7 +2,8 @@
 
 //! `close`: removes a device, and all devices below it that are no longer in use.
 //!
-//! It asks the kernel which devices exist, so it also finds those that a killed run left.
+//! It asks the kernel which devices exist, so it also finds those that a killed run left. Where the
+//! device exists and is complete, it looks at nothing but what is below it.
 
 use crate::cli;
 use crate::error::{Error, Result, Status};
@@ -62,21 +63,23 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
         unmount_folder(folder, arguments.deferred)?;
     }
     // Listed now: once the device is removed, nothing refers to those below it.
-    let below = if arguments.deferred {
-        hidden_below(&mapper, &info)?
-    } else {
-        Vec::new()
-    };
+    let below = hidden_below(&mapper, &info)?;
     if arguments.deferred {
         mapper.remove_deferred(name)?;
-        for name in below {
-            mapper.remove_deferred(&name)?;
+        for name in &below {
+            mapper.remove_deferred(name)?;
         }
     } else {
         mapper.remove(name)?;
     }
     lock.forget(name);
-    mapper.sweep()?;
+    if info.live {
+        // Only these: to ask about all devices would take long on a host with thousands.
+        mapper.sweep_among(below)?;
+    } else {
+        // A killed `open` left it without a table, which would say what is below it.
+        mapper.sweep()?;
+    }
     Ok(())
 }
 

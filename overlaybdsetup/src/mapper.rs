@@ -9,6 +9,7 @@
 
 use crate::error::{Error, Result, Status};
 use crate::executor::{Found, TableLine};
+use crate::parallel::in_parallel_waits;
 use crate::plan::{node, Device, Kind, HIDDEN_PREFIX};
 use crate::sysfs::Number;
 use devicemapper::{DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid, DM};
@@ -295,26 +296,35 @@ impl Mapper {
     ///
     /// If a request to the kernel fails.
     pub fn sweep(&self) -> Result<usize> {
-        let mut names: Vec<String> = (self.names()?.into_iter())
-            .filter(|name| name.starts_with(HIDDEN_PREFIX))
-            .collect();
+        self.sweep_among(self.names()?)
+    }
+
+    /// Removes those of these devices that are below images and have no user, or have none after
+    /// others of them are removed. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// If a request to the kernel fails.
+    pub fn sweep_among(&self, mut names: Vec<String>) -> Result<usize> {
+        names.retain(|name| name.starts_with(HIDDEN_PREFIX));
         let mut removed = 0;
         loop {
-            let before = removed;
-            let mut used = Vec::new();
+            let (mut used, mut unused) = (Vec::new(), Vec::new());
             for name in names {
                 match self.info(&name)? {
                     Some(info) if !info.is_ours() => {}
                     Some(info) if info.users > 0 => used.push(name),
-                    Some(_) => {
-                        self.remove(&name)?;
-                        removed += 1;
-                    }
+                    Some(_) => unused.push(name),
                     None => {}
                 }
             }
+            // The kernel waits in each removal until no processor looks at the device.
+            in_parallel_waits(unused.len(), |number| self.remove(&unused[number]))
+                .into_iter()
+                .collect::<Result<()>>()?;
+            removed += unused.len();
             // A removed device may have been the last user of another one.
-            if removed == before || used.is_empty() {
+            if unused.is_empty() || used.is_empty() {
                 return Ok(removed);
             }
             names = used;

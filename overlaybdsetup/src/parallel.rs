@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work on all processors, on threads that end before the call returns.
+//! Work on all processors, and waits at the same time, on threads that end before the call returns.
 //!
 //! It keeps no threads and no queue, and never stops early.
 
@@ -8,11 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+/// The most threads that wait at the same time.
+const WAITS: usize = 64;
+
 /// Calls `work` on one thread per processor, at most `most` times in all.
 pub(crate) fn in_parallel_workers(most: usize, work: impl Fn() + Sync) {
-    let workers = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(most);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    on_threads(workers.min(most), work);
+}
+
+/// Calls `work` on `workers` threads.
+fn on_threads(workers: usize, work: impl Fn() + Sync) {
     thread::scope(|scope| {
         for _ in 1..workers {
             scope.spawn(&work);
@@ -23,9 +29,19 @@ pub(crate) fn in_parallel_workers(most: usize, work: impl Fn() + Sync) {
 
 /// The results of `make` for the numbers below `count`, in order.
 pub(crate) fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    numbered(count, workers, make)
+}
+
+/// The same for what waits and does not compute: many at once, whatever the number of processors.
+pub(crate) fn in_parallel_waits<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    numbered(count, WAITS, make)
+}
+
+fn numbered<T: Send>(count: usize, workers: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let made = Mutex::new(Vec::with_capacity(count));
-    in_parallel_workers(count, || loop {
+    on_threads(workers.min(count), || loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         if number >= count {
             break;
@@ -46,11 +62,22 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
 
     #[test]
     fn threads_keep_the_order() {
         let made = in_parallel(1000, |number| number * 2);
         assert_eq!(made, (0..1000).map(|number| number * 2).collect::<Vec<_>>());
         assert!(in_parallel(0, |number| number).is_empty());
+        let waited = in_parallel_waits(1000, |number| number * 2);
+        assert_eq!(waited, made);
+    }
+
+    #[test]
+    fn waits_overlap() {
+        // Each waits for the other: one after the other they would never end.
+        let both = Barrier::new(2);
+        let leaders = in_parallel_waits(2, |_| both.wait().is_leader());
+        assert_eq!(leaders.iter().filter(|leader| **leader).count(), 1);
     }
 }
