@@ -195,7 +195,7 @@ def root_disk(plan, work):
     add_programs(root)
     write_init(inside / "guest")
     inner = json.loads(json.dumps(plan))
-    for name in ("reader", "blkcheck"):
+    for name in ("reader", "blkcheck", "crowd", "overlaybdsetup"):
         shutil.copy(plan[name], inside)
         inner[name] = f"/bench/{name}"
     modules = list(inner["modules"].items()) + [

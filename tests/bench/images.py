@@ -11,8 +11,10 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
+import scale_images
 from runner.host import Failure, output_or_fail, programs, say
 
 HERE = Path(__file__).resolve().parent
@@ -68,6 +70,8 @@ GROUPS = {
         "squashfs-zstd-128k",
     ),
     "cold": (*COLD, "cold-disk"),
+    "peer": ("ext4", "list", "layer3.0", "layer3.1", "layer3.2"),
+    "scale": ("crowd-content", *(f"crowd.{n}" for n in range(10)), "deep"),
 }
 
 # The images that a group also needs as files, each in a file system of its own.
@@ -165,6 +169,8 @@ class Maker:
             "verity": self.verity,
             "segments": self.segments,
             "layer1": self.layer,
+            "crowd": partial(scale_images.crowd, self),
+            "deep": partial(scale_images.deep, self),
             "layer3": self.layer,
             "million": self.million,
             "sample": self.sample,
@@ -415,6 +421,7 @@ def writers():
     """A hash of the sources of the writers, on which the images depend besides the host's files."""
     sources = [
         HERE / "images.py",
+        HERE / "scale_images.py",
         TOP / "tests/tools/src/bin/mkimage.rs",
         *sorted((TOP / "tests/image/src").glob("*.rs")),
     ]

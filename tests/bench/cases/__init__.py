@@ -6,7 +6,7 @@ printed with the figures and never enforced, since speed depends on the host. Th
 nothing.
 """
 
-from . import cold, creation, devices, index, stack, targets
+from . import cold, creation, devices, index, peer, scale, stack, targets
 
 CASES = (
     *targets.CASES,
@@ -15,6 +15,8 @@ CASES = (
     *creation.CASES,
     *stack.CASES,
     *cold.CASES,
+    *scale.CASES,
+    *peer.CASES,
 )
 
 # In each round the fastest of these is the contender "best". Their algorithm is that of our layers.
@@ -59,4 +61,10 @@ NAMES = {
     "squashfs-zstd-128k": "squashfs ZSTD 128K",
     "best": "the fastest of EROFS and squashfs, LZ4",
     "cached": "all in the page cache",
+    "one": "the only image",
+    "peer": "the process in user space",
+    "peer-apart": "the process, not on the first CPU",
+    "ramdisks": "dm-overlaybd, over ramdisks",
+    "first": "the first tenth",
+    "documented": "what is documented",
 }

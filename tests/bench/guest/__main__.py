@@ -21,6 +21,8 @@ import traceback
 import cold
 import creation
 import devices
+import peer
+import scale
 import stack
 import targets
 from bench import Bench
@@ -32,6 +34,8 @@ GROUPS = {
     **creation.GROUPS,
     **stack.GROUPS,
     **cold.GROUPS,
+    **scale.GROUPS,
+    **peer.GROUPS,
 }
 
 

@@ -86,7 +86,7 @@ enum Command {
         #[command(flatten)]
         options: ZfileOptions,
     },
-    /// Layers PREFIX.NUMBER whose merged index has exactly that many segments, of 1 to 3 pages
+    /// Layers PREFIX.NUMBER whose merged index has exactly that many segments
     ///
     /// Each segment is in another layer than the one before. Prints the bytes of each layer, then
     /// of the image.
@@ -96,6 +96,12 @@ enum Command {
         segments: usize,
         #[arg(long)]
         layers: usize,
+        /// A segment has 1 to this many units
+        #[arg(long, default_value_t = 3)]
+        most: usize,
+        /// The unit in bytes: a sector, or more of them
+        #[arg(long, default_value_t = PAGE)]
+        unit: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -189,8 +195,14 @@ fn main() {
             prefix,
             segments: count,
             layers,
+            most,
+            unit,
             seed,
-        } => segments(&prefix, count, layers, seed),
+        } => {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let lens: Vec<usize> = (0..count).map(|_| rng.usize(1..=most) * unit).collect();
+            segments(&prefix, &lens, layers, &mut rng)
+        }
     })
 }
 
@@ -388,20 +400,24 @@ fn split(
     Ok(())
 }
 
-fn segments(prefix: &str, count: usize, layers: usize, seed: u64) -> Result<(), Failure> {
+fn segments(
+    prefix: &str,
+    lens: &[usize],
+    layers: usize,
+    rng: &mut fastrand::Rng,
+) -> Result<(), Failure> {
     if layers < 2 {
         return Err("segments of one layer that touch would be merged into one: --layers 2".into());
     }
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let lens: Vec<usize> = (0..count).map(|_| rng.usize(1..=3) * PAGE).collect();
     let total = lens.iter().sum::<usize>() as u64;
-    let noise = content(&mut rng, 1 << 20);
+    let longest = lens.iter().max().copied().unwrap_or_default();
+    let noise = content(rng, (1 << 20) + longest);
     for number in 0..layers {
         let mut layer = LayerWriter::new(total);
         let mut at = 0;
         for (n, &len) in lens.iter().enumerate() {
             if n % layers == number {
-                let from = rng.usize(0..noise.len() - 3 * PAGE);
+                let from = rng.usize(0..noise.len() - longest);
                 layer = layer.data(at / SECTOR, &noise[from..from + len]);
             }
             at += len as u64;
