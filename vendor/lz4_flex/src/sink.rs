@@ -199,8 +199,8 @@ static REPEAT: [(u64, u8); 8] = [
     (0x0100_0000_0000_0001, 7),
 ];
 
-/// Repeats the first `offset` bytes of `window` in the `num_bytes` bytes after them. Up to seven
-/// more bytes may be overwritten. Returns false, and writes nothing, if there is no room.
+/// Repeats the first `offset` bytes of `window` in the `num_bytes` bytes after them. It may also
+/// overwrite bytes behind these. Returns false, and writes nothing, if there is no room.
 #[inline]
 #[cfg(feature = "safe-decode")]
 pub(crate) fn repeat(window: &mut [u8], offset: usize, num_bytes: usize) -> bool {
@@ -216,13 +216,27 @@ pub(crate) fn repeat(window: &mut [u8], offset: usize, num_bytes: usize) -> bool
             let first = u64::from_le_bytes(*first);
             let first = first.wrapping_shl(unused).wrapping_shr(unused);
             let pattern = first.wrapping_mul(factor).to_le_bytes();
+            let step = usize::from(step);
+            if num_bytes <= 18 {
+                // Three of them, without a branch for each: the shortest step is 5.
+                let to = window.get_mut(offset..);
+                if let Some(to) = to.and_then(|to| to.first_chunk_mut::<24>()) {
+                    for at in [0, step, 2 * step] {
+                        let to = to.get_mut(at..);
+                        if let Some(to) = to.and_then(|to| to.first_chunk_mut::<8>()) {
+                            *to = pattern;
+                        }
+                    }
+                    return true;
+                }
+            }
             while at < end {
                 let to = window.get_mut(at..);
                 let Some(to) = to.and_then(|to| to.first_chunk_mut::<8>()) else {
                     break;
                 };
                 *to = pattern;
-                at = at.wrapping_add(step.into());
+                at = at.wrapping_add(step);
             }
         }
     } else {

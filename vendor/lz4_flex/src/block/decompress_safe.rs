@@ -263,24 +263,46 @@ fn copy_from_dict(
     Ok(dict_match_length)
 }
 
-/// Copies up to 32 literals, the first bytes of `input`, to `output` at `pos`. It copies 32 bytes,
-/// and returns false if there are not as many in both.
+/// Copies 32 bytes. One copy of 32 bytes would become one call of memcpy, together with that of
+/// `copy_literals`.
 #[inline(always)]
-fn copy_short_literals(output: &mut [u8], pos: usize, input: &[u8], len: usize) -> bool {
-    if len > 32 {
-        return false;
-    }
-    let Some(from) = input.first_chunk::<32>() else {
-        return false;
-    };
-    let to = output.get_mut(..pos.wrapping_add(32));
-    let Some(to) = to.and_then(|to| to.last_chunk_mut::<32>()) else {
-        return false;
-    };
-    // One copy of 32 bytes would become one call of memcpy, together with that of `copy_literals`.
+fn copy_32(to: &mut [u8; 32], from: &[u8; 32]) {
     for (to, from) in to.chunks_exact_mut(8).zip(from.chunks_exact(8)) {
         if let (Some(to), Some(from)) = (to.first_chunk_mut::<8>(), from.first_chunk::<8>()) {
             *to = u64::from_ne_bytes(*from).to_ne_bytes();
+        }
+    }
+}
+
+/// Copies up to 256 literals, the first bytes of `input`, to `output` at `pos`, 32 at a time.
+/// Returns false if there are more, or not so much room in both.
+#[inline(always)]
+fn copy_short_literals(output: &mut [u8], pos: usize, input: &[u8], len: usize) -> bool {
+    if len <= 32 {
+        let Some(from) = input.first_chunk::<32>() else {
+            return false;
+        };
+        let to = output.get_mut(..pos.wrapping_add(32));
+        let Some(to) = to.and_then(|to| to.last_chunk_mut::<32>()) else {
+            return false;
+        };
+        copy_32(to, from);
+        return true;
+    }
+    if len > 256 {
+        return false;
+    }
+    let rounded = (len + 31) & !31;
+    let Some(from) = input.get(..rounded) else {
+        return false;
+    };
+    let to = output.split_at_mut_checked(pos);
+    let Some(to) = to.and_then(|(_, to)| to.get_mut(..rounded)) else {
+        return false;
+    };
+    for (to, from) in to.chunks_exact_mut(32).zip(from.chunks_exact(32)) {
+        if let (Some(to), Some(from)) = (to.first_chunk_mut::<32>(), from.first_chunk::<32>()) {
+            copy_32(to, from);
         }
     }
     true
