@@ -54,9 +54,9 @@ assert_layout! {
     }
     bio_vec(bio_vec) { bv_len: bv_len }
     bvec_iter(bvec_iter) { bi_sector: bi_sector, bi_size: bi_size }
-    bio_list(bio_list) { head: head }
     work_struct(work_struct) {}
     spinlock_t(spinlock) {}
+    percpu_counter(percpu_counter) {}
     dm_target(dm_target) {
         table: table, type_: type, len: len, private: private, error: error,
         per_io_data_size: per_io_data_size

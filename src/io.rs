@@ -12,13 +12,11 @@
 //! | [`pending`] | a target that is read through, and the state of one read |
 //! | [`block_cache`] | which decompressed blocks of a device stay in memory |
 //! | [`buffer`] | the memory of a read in flight, with a reserve |
-//! | [`offload`] | when a task passes decompression to another CPU |
-//! | [`stack`] | how deep completions may nest on a stack |
+//! | [`stack`] | whether there is room on the stack for a nested completion |
 
 pub(crate) mod block_cache;
 pub(crate) mod buffer;
 mod completion;
-mod offload;
 pub(crate) mod pending;
 pub(crate) mod read_through;
 mod stack;

@@ -12,6 +12,7 @@
 //! | [`mempool`] | a mempool of kmalloc elements |
 //! | [`lock`] | a spinlock that interrupts take as well |
 //! | [`workqueue`] | a workqueue, a work item |
+//! | [`percpu_counter`] | a number that CPUs add to without sharing memory |
 //! | [`context`] | the running task, its stack and its CPU |
 //! | [`crc32c`] | CRC-32C |
 //! | [`zstd`] | the ZSTD decompressor |
@@ -24,5 +25,6 @@ pub(crate) mod errno;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod mempool;
+pub(crate) mod percpu_counter;
 pub(crate) mod workqueue;
 pub(crate) mod zstd;

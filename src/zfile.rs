@@ -21,10 +21,13 @@ mod plan;
 mod stats;
 
 use self::{
-    codec::Codec,
+    codec::{
+        Codec,
+        Decoder, //
+    },
     plan::{
-        Planner,
-        Request, //
+        Blocks,
+        Planner, //
     },
     stats::Stats, //
 };
@@ -68,7 +71,8 @@ use crate::{
             Corrupt,
             Cost,
             Pending,
-            ReadThrough, //
+            ReadThrough,
+            Wait, //
         },
         read_through::LowerRead,
     },
@@ -106,7 +110,7 @@ pub(crate) struct Zfile {
     buffers: BufferPool,
     codec: Codec,
     /// For partial reads of blocks. [`None`] if the blocks are small, or by a parameter.
-    cache: Option<Arc<BlockCache>>,
+    cache: Option<BlockCache>,
     stats: Stats,
     log: Log,
 }
@@ -142,11 +146,10 @@ impl Zfile {
             else {
                 return bio.kill();
             };
-            let buffer = if plan.single {
-                self.buffers.alloc_unit()
-            } else {
-                self.buffers.try_alloc(plan.buffer)
-            };
+            let mut buffer = self.buffers.try_alloc(plan.buffer);
+            if buffer.is_none() && plan.single {
+                buffer = self.buffers.alloc_unit();
+            }
             if let Some(buffer) = buffer {
                 let lower = LowerRead {
                     device: &self.source.device,
@@ -157,13 +160,9 @@ impl Zfile {
                 };
                 let cost = Cost {
                     bytes: plan.content,
-                    may_sleep: self.codec.may_sleep(),
+                    may_wait: self.codec.may_wait(),
                 };
-                let request = Request {
-                    blocks: plan.blocks,
-                    workspace: None,
-                };
-                return bio.read_through(lower, cost, request);
+                return bio.read_through(lower, cost, plan.blocks);
             }
             // Memory is short, or fragmented. A single block is served from the reserve.
             match self.planner.halve_to_block(start, sectors) {
@@ -268,32 +267,30 @@ impl Target for Zfile {
 }
 
 impl ReadThrough for Zfile {
-    type Request = Request;
+    type Request = Blocks;
+    type Workspace<'a> = Decoder<'a>;
 
     fn lower_failed(&self) {
         self.stats.read_errors.add(1);
     }
 
-    fn try_acquire(&self, request: &mut Request) -> bool {
-        self.codec.try_acquire(&mut request.workspace)
+    fn workspace(&self, wait: Wait) -> Option<Decoder<'_>> {
+        self.codec.decoder(wait)
     }
 
     fn complete_read(
         &self,
-        request: Request,
+        mut decoder: Decoder<'_>,
+        blocks: &Blocks,
         read: &[u8],
         scratch: &mut [u8],
         block: Option<&mut [u8]>,
         out: &mut BioWriter<'_>,
     ) -> Result<(), Corrupt> {
-        let Request { blocks, workspace } = request;
-        let mut decoder = self.codec.decoder(workspace);
-        self.stats
-            .blocks_decompressed
-            .add(u64::from(blocks.count()));
+        self.stats.blocks_decompressed.add(blocks.count());
         match block {
-            Some(block) => self.decode_part(&blocks, read, block, out, &mut decoder),
-            None => self.decode_all(&blocks, read, scratch, out, &mut decoder),
+            Some(block) => self.decode_part(blocks, read, block, out, &mut decoder),
+            None => self.decode_all(blocks, read, scratch, out, &mut decoder),
         }
     }
 }

@@ -190,8 +190,9 @@ A read allocates everything in map: per-bio data of device-mapper and
 one buffer. The buffer is tried without waiting, then the bio is
 shortened, down to one block, whose buffer comes from a mempool that
 waits only for reads of the same device. A short read is processed where
-the lower read ends, a long one on a workqueue with a rescuer.
-Completions that nest on a stack are counted, so stacked targets do not
+the lower read ends, or in a softirq if that is an interrupt, a long one
+on a workqueue with a rescuer. A completion that would use more than
+half of a stack continues on the workqueue, so stacked targets do not
 overflow it.
 
 A block of which a bio needs only a part is decompressed once, and kept

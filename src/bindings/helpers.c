@@ -11,7 +11,6 @@
 #include <linux/crc32.h>
 #include <linux/kasan.h>
 #include <linux/mm.h>
-#include <linux/percpu.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
@@ -113,6 +112,28 @@ void *dm_overlaybd_kasan_reset_tag(const void *addr)
 	return kasan_reset_tag(addr);
 }
 
+int dm_overlaybd_percpu_counter_init(struct percpu_counter *fbc, s64 amount,
+				     gfp_t gfp)
+{
+	return percpu_counter_init(fbc, amount, gfp);
+}
+
+void dm_overlaybd_percpu_counter_add_local(struct percpu_counter *fbc,
+					   s64 amount)
+{
+	percpu_counter_add_local(fbc, amount);
+}
+
+s64 dm_overlaybd_percpu_counter_sum(struct percpu_counter *fbc)
+{
+	return percpu_counter_sum(fbc);
+}
+
+void dm_overlaybd_percpu_counter_destroy(struct percpu_counter *fbc)
+{
+	percpu_counter_destroy(fbc);
+}
+
 void dm_overlaybd_spin_lock_init(spinlock_t *lock)
 {
 	spin_lock_init(lock);
@@ -143,6 +164,11 @@ void dm_overlaybd_INIT_WORK(struct work_struct *work, work_func_t func)
 	INIT_WORK(work, func);
 }
 
+void dm_overlaybd_INIT_WORK_softirq(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
 bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work)
 {
@@ -154,19 +180,9 @@ void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
 	flush_workqueue(wq);
 }
 
-struct bio_list *dm_overlaybd_current_bio_list(void)
-{
-	return current->bio_list;
-}
-
 bool dm_overlaybd_in_task(void)
 {
 	return in_task();
-}
-
-bool dm_overlaybd_in_hardirq(void)
-{
-	return in_hardirq();
 }
 
 bool dm_overlaybd_irqs_disabled(void)
@@ -194,12 +210,6 @@ unsigned int dm_overlaybd_raw_smp_processor_id(void)
 	return raw_smp_processor_id();
 }
 
-unsigned int dm_overlaybd_cpumask_next_wrap(unsigned int cpu,
-					    const struct cpumask *mask)
-{
-	return cpumask_next_wrap(cpu, mask);
-}
-
 unsigned int dm_overlaybd_num_online_cpus(void)
 {
 	return num_online_cpus();
@@ -208,14 +218,6 @@ unsigned int dm_overlaybd_num_online_cpus(void)
 unsigned int dm_overlaybd_num_possible_cpus(void)
 {
 	return num_possible_cpus();
-}
-
-/* The completions that run inside each other on an interrupt stack, per CPU. */
-static DEFINE_PER_CPU(int, dm_overlaybd_nesting);
-
-int dm_overlaybd_this_cpu_add_return_nesting(int levels)
-{
-	return this_cpu_add_return(dm_overlaybd_nesting, levels);
 }
 
 u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len)

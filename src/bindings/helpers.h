@@ -11,6 +11,7 @@
 #include <linux/blk_types.h>
 #include <linux/device-mapper.h>
 #include <linux/mempool.h>
+#include <linux/percpu_counter.h>
 #include <linux/sched.h>
 #include <linux/workqueue.h>
 
@@ -29,6 +30,7 @@ static const int DM_OVERLAYBD_DM_MAPIO_REMAPPED = DM_MAPIO_REMAPPED;
 static const int DM_OVERLAYBD_DM_MAPIO_KILL = DM_MAPIO_KILL;
 static const gfp_t DM_OVERLAYBD_GFP_NOIO = GFP_NOIO;
 static const gfp_t DM_OVERLAYBD_GFP_NOWAIT = GFP_NOWAIT;
+static const gfp_t DM_OVERLAYBD_GFP_KERNEL = GFP_KERNEL;
 static const gfp_t DM_OVERLAYBD_GFP_KERNEL_ACCOUNT = GFP_KERNEL_ACCOUNT;
 static const gfp_t DM_OVERLAYBD___GFP_NOWARN = __GFP_NOWARN;
 static const gfp_t DM_OVERLAYBD___GFP_NORETRY = __GFP_NORETRY;
@@ -60,10 +62,9 @@ DM_OVERLAYBD_OFFSET(bio_vec, bv_len);
 DM_OVERLAYBD_SIZEOF(bvec_iter);
 DM_OVERLAYBD_OFFSET(bvec_iter, bi_sector);
 DM_OVERLAYBD_OFFSET(bvec_iter, bi_size);
-DM_OVERLAYBD_SIZEOF(bio_list);
-DM_OVERLAYBD_OFFSET(bio_list, head);
 DM_OVERLAYBD_SIZEOF(work_struct);
 DM_OVERLAYBD_SIZEOF(spinlock);
+DM_OVERLAYBD_SIZEOF(percpu_counter);
 DM_OVERLAYBD_SIZEOF(dm_target);
 DM_OVERLAYBD_OFFSET(dm_target, table);
 DM_OVERLAYBD_OFFSET(dm_target, type);
@@ -114,6 +115,14 @@ void *dm_overlaybd_mempool_alloc(mempool_t *pool, gfp_t flags);
 unsigned long dm_overlaybd_totalram_pages(void);
 void *dm_overlaybd_kasan_reset_tag(const void *addr);
 
+/* counters */
+int dm_overlaybd_percpu_counter_init(struct percpu_counter *fbc, s64 amount,
+				     gfp_t gfp);
+void dm_overlaybd_percpu_counter_add_local(struct percpu_counter *fbc,
+					   s64 amount);
+s64 dm_overlaybd_percpu_counter_sum(struct percpu_counter *fbc);
+void dm_overlaybd_percpu_counter_destroy(struct percpu_counter *fbc);
+
 /* locks, workqueues */
 void dm_overlaybd_spin_lock_init(spinlock_t *lock);
 unsigned long dm_overlaybd_spin_lock_irqsave(spinlock_t *lock);
@@ -121,25 +130,25 @@ void dm_overlaybd_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 struct workqueue_struct *dm_overlaybd_alloc_workqueue(const char *name,
 						      unsigned int flags,
 						      int max_active);
+/*
+ * One for each kind of queue: lockdep tells work items apart by where INIT_WORK
+ * stands, and takes an item that runs in threads and in softirqs for a mistake.
+ */
 void dm_overlaybd_INIT_WORK(struct work_struct *work, work_func_t func);
+void dm_overlaybd_INIT_WORK_softirq(struct work_struct *work, work_func_t func);
 bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work);
 void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
 
 /* the running task, its stack, its CPU */
-struct bio_list *dm_overlaybd_current_bio_list(void);
 bool dm_overlaybd_in_task(void);
-bool dm_overlaybd_in_hardirq(void);
 bool dm_overlaybd_irqs_disabled(void);
 bool dm_overlaybd_fatal_signal_pending(struct task_struct *task);
 bool dm_overlaybd_object_is_on_stack(const void *obj);
 void *dm_overlaybd_task_stack_page(const struct task_struct *task);
 unsigned int dm_overlaybd_raw_smp_processor_id(void);
-unsigned int dm_overlaybd_cpumask_next_wrap(unsigned int cpu,
-					    const struct cpumask *mask);
 unsigned int dm_overlaybd_num_online_cpus(void);
 unsigned int dm_overlaybd_num_possible_cpus(void);
-int dm_overlaybd_this_cpu_add_return_nesting(int levels);
 
 /* checksums: an inline function in some kernels */
 u32 dm_overlaybd_crc32c(u32 seed, const void *bytes, size_t len);

@@ -45,11 +45,25 @@ use overlaybd_format::units::{
     ContentOffset, //
 };
 
-/// The most slots: a lookup compares all of them.
+/// The most slots of a cache.
 const MAX_SLOTS: usize = 64;
 
+/// The fewest slots of a shard. Neighbouring blocks are in different shards, so few are enough.
+const MIN_SLOTS_PER_SHARD: usize = 4;
+
 /// Blocks of one device, all of the same size.
+///
+/// A block belongs to one shard, by its index. Readers of different shards share nothing.
 pub(crate) struct BlockCache {
+    shards: KVec<Arc<Shard>>,
+    block_size: BlockSize,
+}
+
+/// A part of the cache, with a lock of its own.
+///
+/// The count of references to it lies beside the data that its lock protects, so a read that fills
+/// a block writes no memory that readers of other shards use.
+struct Shard {
     slots: IrqSpinLock<Slots>,
     block_size: BlockSize,
 }
@@ -88,28 +102,27 @@ pub(crate) enum CacheLookup<B> {
 impl BlockCache {
     /// A cache for as many blocks of `block_size` as fit in `bytes` bytes. The memory of a block is
     /// allocated when it is first needed.
-    pub(crate) fn new(block_size: BlockSize, bytes: usize) -> Result<Arc<Self>> {
-        let count = (bytes / block_size.to_usize()).min(MAX_SLOTS);
-        let mut slots = KVec::with_capacity(count, GFP_KERNEL)?;
+    pub(crate) fn new(block_size: BlockSize, bytes: usize) -> Result<Self> {
+        let slots = (bytes / block_size.to_usize()).clamp(1, MAX_SLOTS);
+        let count = (slots / MIN_SLOTS_PER_SHARD).max(1);
+        let mut shards = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let slot = Slot {
-                block: BlockIndex::new(0),
-                last_used: 0,
-                state: SlotState::Empty,
-            };
-            slots.push(slot, GFP_KERNEL)?;
+            let shard = Shard::new(block_size, slots / count)?;
+            shards.push(Arc::new(shard, GFP_KERNEL)?, GFP_KERNEL)?;
         }
-        let cache = Self {
-            slots: IrqSpinLock::new(Slots { slots, clock: 0 })?,
-            block_size,
-        };
-        Ok(Arc::new(cache, GFP_KERNEL)?)
+        Ok(Self { shards, block_size })
+    }
+
+    /// The shard of a block.
+    fn shard(&self, block: BlockIndex) -> Option<&Arc<Shard>> {
+        let at = u64::from(block.get()).checked_rem(self.shards.len() as u64)?;
+        self.shards.get(at as usize)
     }
 
     /// Completes a bio, which reads a part of `block`, from the cache: at once, or when the fill in
     /// progress ends. Fails a bio that reads past the block.
     pub(crate) fn lookup<'a, T>(
-        self: &Arc<Self>,
+        &self,
         bio: Bio<'a, T>,
         block: BlockIndex,
         skip: usize,
@@ -118,7 +131,10 @@ impl BlockCache {
         if bio.sectors().to_bytes().is_none_or(|len| len.get() > room) {
             return CacheLookup::Hit(bio.kill());
         }
-        let mut slots = self.slots.lock();
+        let Some(shard) = self.shard(block) else {
+            return CacheLookup::Full(bio);
+        };
+        let mut slots = shard.slots.lock();
         match slots.find(block) {
             Some(SlotState::Ready(memory)) => {
                 let memory = memory.clone();
@@ -136,7 +152,7 @@ impl BlockCache {
                 Some((slot, memory)) => {
                     drop(slots);
                     let guard = FillGuard {
-                        cache: self.clone(),
+                        shard: shard.clone(),
                         slot,
                         memory: Some(memory),
                     };
@@ -145,6 +161,25 @@ impl BlockCache {
                 None => CacheLookup::Full(bio),
             },
         }
+    }
+}
+
+impl Shard {
+    /// A shard of `count` empty slots.
+    fn new(block_size: BlockSize, count: usize) -> Result<Self> {
+        let mut slots = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            let slot = Slot {
+                block: BlockIndex::new(0),
+                last_used: 0,
+                state: SlotState::Empty,
+            };
+            slots.push(slot, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            slots: IrqSpinLock::new(Slots { slots, clock: 0 })?,
+            block_size,
+        })
     }
 
     /// Ends the fill of a slot and returns the bios that wait for it.
@@ -238,9 +273,9 @@ fn answer(mut bio: OwnedBio, block: &[u8], skip: usize) {
     });
 }
 
-/// The duty to fill a slot of a cache. Dropping it fails the bios that wait for the block.
+/// The duty to fill a slot of a shard. Dropping it fails the bios that wait for the block.
 pub(crate) struct FillGuard {
-    cache: Arc<BlockCache>,
+    shard: Arc<Shard>,
     slot: usize,
     /// [`None`] once the block is published.
     memory: Option<UniqueArc<Memory>>,
@@ -265,9 +300,9 @@ impl FillGuard {
         };
         let memory = Arc::from(memory);
         let state = SlotState::Ready(memory.clone());
-        let mut waiting = self.cache.finish_fill(self.slot, state);
+        let mut waiting = self.shard.finish_fill(self.slot, state);
         while let Some(bio) = waiting.pop() {
-            match self.cache.skip(&bio) {
+            match self.shard.skip(&bio) {
                 Some(skip) => answer(bio, &memory, skip),
                 None => drop(bio),
             }
@@ -279,7 +314,7 @@ impl Drop for FillGuard {
     fn drop(&mut self) {
         if self.memory.is_some() {
             // The list fails its bios when it is dropped.
-            drop(self.cache.finish_fill(self.slot, SlotState::Empty));
+            drop(self.shard.finish_fill(self.slot, SlotState::Empty));
         }
     }
 }

@@ -5,7 +5,8 @@
 //! [`BufferPool::try_alloc`] allocates a buffer of any size without waiting, and may fail.
 //! [`BufferPool::alloc_unit`] allocates one of the pool's unit, if need be from a reserve, and
 //! waits only for another buffer of the same pool to be freed. A caller that falls back from the
-//! first to the second makes progress however short memory is.
+//! first to the second makes progress however short memory is. The first shares nothing with other
+//! reads of the device; the second counts a reference to the pool.
 
 use crate::sys::{
     memory::Memory,

@@ -2,8 +2,8 @@
 
 //! The end of a read: where it is decompressed, and the end of its bio.
 //!
-//! Small reads, and reads whose submitter is waiting, complete in the lower bio's `end_io`, as long
-//! as there is a [`Level`] for it on the stack. All others are queued.
+//! The lower read ends in some context, and [`Read::place`] decides where the read goes on: in that
+//! context, in a softirq, or in a thread.
 
 use super::{
     block_cache::FillGuard,
@@ -13,9 +13,10 @@ use super::{
         Fields,
         Pending,
         Read,
-        ReadThrough, //
+        ReadThrough,
+        Wait, //
     },
-    stack::Level, //
+    stack::has_room, //
 };
 use crate::{
     bindings,
@@ -24,13 +25,9 @@ use crate::{
         lower_bio::LowerBio,
         status::BlkError, //
     },
-    dm::{
-        bio::TakenBio,
-        registration::shared_of, //
-    },
+    dm::registration::shared_of,
     sys::{
         context::{
-            in_hardirq,
             in_task,
             irqs_disabled,
             TaskId, //
@@ -42,18 +39,19 @@ use core::ptr::NonNull;
 use kernel::prelude::*;
 use overlaybd_format::units::Bytes;
 
-/// The most bytes to decompress in the lower bio's `end_io` when its context is not the submitting
-/// task. That context must have interrupts enabled.
+/// The most bytes to decompress outside of the submitting task and of the threads of the workqueue.
+/// LZ4 takes 5 us for them, less than waking a thread.
 const MAX_INLINE_BYTES: Bytes = Bytes::new(16 << 10);
 
 /// Where a read whose lower read has ended goes on.
+#[derive(Clone, Copy)]
 enum Place {
-    /// In the present context.
+    /// In the present context, a task.
     Here,
-    /// On the workqueue, on any CPU.
-    Queue,
-    /// On the workqueue, preferably on the CPU with this number.
-    QueueOn(c_uint),
+    /// In a softirq of this CPU.
+    Softirq,
+    /// In a thread, on any CPU.
+    Thread,
 }
 
 /// Ends a lower read. May run in an interrupt.
@@ -67,49 +65,55 @@ pub(super) unsafe extern "C" fn lower_end_io<T: ReadThrough>(lower: *mut binding
     // SAFETY: As above.
     let result = unsafe { LowerBio::finish(lower) };
     // SAFETY: `read_through` has passed the `Pending` of this lower bio to `set_end_io`.
-    let Fields { work, read, .. } = unsafe { Pending::fields(pending) };
+    let fields = unsafe { Pending::fields(pending) };
+    let (item, read) = (fields.work, fields.read);
     // SAFETY: `read` is initialised by the invariants of `Pending`, and nothing else refers to it
     // before the work is queued.
     let pending = unsafe { &mut *read };
     pending.lower_result = result;
     let shared = NonNull::from(&shared_of(pending.upper.target_ref()).io);
     // SAFETY: The registration outlives this function: a module whose code runs is not unloaded.
-    let Completion { queue, .. } = unsafe { shared.as_ref() };
-    let level = Level::enter();
-    let place = match level {
-        Some(_) => pending.place(),
-        None => Place::Queue,
-    };
-    match place {
-        // SAFETY: `read` is initialised, and taken once, because the work is not queued.
-        Place::Here => unsafe { finish(read) },
-        // SAFETY: `read_through` has initialised the work, and it is valid until it takes `read`.
-        Place::Queue => unsafe { queue.queue(work) },
+    let Completion { threads, softirq } = unsafe { shared.as_ref() };
+    match pending.place() {
+        // SAFETY: `read` is initialised, and the work is not queued.
+        Place::Here => match unsafe { finish(read, Wait::No) } {
+            Finished::Yes => {}
+            // SAFETY: Per-bio data belongs to the target until the bio ends, which is after the
+            // work has taken `read`.
+            Finished::MustWait => unsafe { threads.queue(item, work::<T>) },
+        },
         // SAFETY: As above.
-        Place::QueueOn(cpu) => unsafe { queue.queue_on(cpu, work) },
+        Place::Softirq => unsafe { softirq.queue(item, work::<T>) },
+        // SAFETY: As above.
+        Place::Thread => unsafe { threads.queue(item, work::<T>) },
     }
 }
 
-/// Goes on with a read whose lower read has ended, on the workqueue.
+/// Goes on with a read whose lower read has ended, on a workqueue.
 ///
 /// # Safety
 ///
 /// `work` must be the work of a [`Pending`] of a `T` whose lower read has ended.
-pub(super) unsafe extern "C" fn work<T: ReadThrough>(work: *mut Work) {
+unsafe extern "C" fn work<T: ReadThrough>(work: *mut Work) {
     // SAFETY: `work` is the first field of the `Pending`.
     let Fields { read, .. } = unsafe { Pending::<T>::fields(work.cast()) };
+    // With permission to wait the read always ends. A read in a softirq has nothing to wait for.
     // SAFETY: `read` is initialised, and taken once, because the work is queued once.
-    unsafe { finish(read) };
+    unsafe { finish(read, Wait::Yes) };
 }
 
-/// Takes a read out of its per-bio data, has the target write its data, and ends its bio.
+/// Has the target write the data of a read, takes the read out of its per-bio data, and ends its
+/// bio. Leaves the read as it is if it would have to wait and must not.
 ///
 /// # Safety
 ///
-/// `read` must be initialised, and nothing may refer to it afterwards.
-unsafe fn finish<T: ReadThrough>(read: *mut Read<T>) {
+/// `read` must be initialised, and nothing else may refer to it. After [`Finished::Yes`] nothing
+/// may refer to it.
+unsafe fn finish<T: ReadThrough>(read: *mut Read<T>, wait: Wait) -> Finished {
     // SAFETY: By the safety requirements of this function.
-    let answered = unsafe { take_and_answer(read) };
+    let Some(answered) = (unsafe { answer_and_take(read, wait) }) else {
+        return Finished::MustWait;
+    };
     let Answered {
         upper,
         result,
@@ -121,6 +125,14 @@ unsafe fn finish<T: ReadThrough>(read: *mut Read<T>) {
         fill.publish();
     }
     upper.end(result);
+    Finished::Yes
+}
+
+/// Whether a read has ended.
+enum Finished {
+    Yes,
+    /// It needs something that other reads use, and was not allowed to wait for it.
+    MustWait,
 }
 
 /// What is left of a read whose data is written, or not.
@@ -130,94 +142,75 @@ struct Answered {
     fill: Option<FillGuard>,
 }
 
-/// Takes a read out of its per-bio data, has the target write its data, and frees the rest.
+/// Has the target write the data of a read, takes the read out of its per-bio data, and frees what
+/// is no longer needed. [`None`] if the read would have to wait and must not.
 ///
-/// It is not inlined, so that the read is off the stack when a bio ends.
+/// It is not inlined, so that the decoder's part of the stack is free when a bio ends.
 ///
 /// # Safety
 ///
 /// As for [`finish`].
 #[inline(never)]
-unsafe fn take_and_answer<T: ReadThrough>(read: *mut Read<T>) -> Answered {
-    // SAFETY: By the safety requirements of this function.
-    let read = unsafe { read.read() };
-    let Read {
-        mut upper,
-        cost,
-        offloaded,
-        lower_result,
-        mut buffer,
-        len,
-        mut fill,
-        request,
-        ..
-    } = read;
-    let result = match lower_result {
-        Ok(()) => {
-            let block = fill.as_mut().map(FillGuard::memory);
-            write_data(&mut upper, buffer.as_mut_slice(), len, block, request)
-        }
-        Err(error) => {
-            upper.target().lower_failed();
-            Err(error)
-        }
-    };
-    drop(buffer);
-    if offloaded {
-        shared_of(upper.target_ref()).io.offload.done(cost.bytes);
-    }
-    Answered {
+unsafe fn answer_and_take<T: ReadThrough>(read: *mut Read<T>, wait: Wait) -> Option<Answered> {
+    // SAFETY: `read` is initialised, and nothing else refers to it, by the safety requirements of
+    // this function.
+    let result = unsafe { &mut *read }.answer(wait)?;
+    // SAFETY: As above, and nothing refers to it afterwards.
+    let Read { upper, fill, .. } = unsafe { read.read() };
+    Some(Answered {
         upper: upper.into_bio(),
         result,
         fill,
-    }
+    })
 }
 
 impl<T: ReadThrough> Read<T> {
     /// Decides where the read goes on, in the context in which the lower read has ended.
     ///
     /// Some devices end a read in the task that submitted it. The task has nothing better to do
-    /// than to decompress, and its CPU has the compressed bytes in its cache. In another context
-    /// only little is decompressed, and only where interrupts are enabled.
-    fn place(&mut self) -> Place {
-        if self.lower_result.is_err() {
-            return Place::Here;
+    /// than to decompress, and its CPU has the compressed bytes in its cache. In another task only
+    /// little is decompressed. What is as little goes from an interrupt to a softirq, which starts
+    /// when the interrupt ends: no thread is woken, and the kernel limits how long such work keeps
+    /// tasks from the CPU. All else wakes a thread.
+    fn place(&self) -> Place {
+        let Cost { bytes, may_wait } = self.cost;
+        let little = self.lower_result.is_err() || !may_wait && bytes <= MAX_INLINE_BYTES;
+        if !in_task() || irqs_disabled() {
+            return if little {
+                Place::Softirq
+            } else {
+                Place::Thread
+            };
         }
-        let Cost { bytes, may_sleep } = self.cost;
-        let in_submitter =
-            in_task() && !irqs_disabled() && self.submitter == Some(TaskId::current());
-        if in_submitter {
-            let offload = &shared_of(self.upper.target_ref()).io.offload;
-            if let Some(cpu) = offload.try_start(bytes) {
-                self.offloaded = true;
-                return Place::QueueOn(cpu);
-            }
-        }
-        let here = if may_sleep {
-            in_submitter && self.upper.target().try_acquire(&mut self.request)
-        } else {
-            in_submitter || bytes <= MAX_INLINE_BYTES && !in_hardirq() && !irqs_disabled()
-        };
-        if here {
+        let in_submitter = self.submitter == Some(TaskId::current());
+        if (in_submitter || little) && has_room() {
             Place::Here
         } else {
-            Place::Queue
+            Place::Thread
         }
     }
-}
 
-/// Has the target write the data of a bio. Only a bio that is written to its end is good.
-fn write_data<T: ReadThrough>(
-    upper: &mut TakenBio<T>,
-    buffer: &mut [u8],
-    len: usize,
-    block: Option<&mut [u8]>,
-    request: T::Request,
-) -> Result<(), BlkError> {
-    let (target, mut out) = upper.target_and_writer().ok_or(BlkError::IOERR)?;
-    let (read, scratch) = buffer.split_at_mut_checked(len).ok_or(BlkError::IOERR)?;
-    match target.complete_read(request, read, scratch, block, &mut out) {
-        Ok(()) if out.remaining() == 0 => Ok(()),
-        _ => Err(BlkError::IOERR),
+    /// Has the target write the data of the bio, if the lower read has succeeded. Only a bio that
+    /// is written to its end is good. [`None`] if this would have to wait and must not.
+    fn answer(&mut self, wait: Wait) -> Option<Result<(), BlkError>> {
+        if let Err(error) = self.lower_result {
+            self.upper.target().lower_failed();
+            return Some(Err(error));
+        }
+        let Some((target, mut out)) = self.upper.target_and_writer() else {
+            return Some(Err(BlkError::IOERR));
+        };
+        let workspace = target.workspace(wait)?;
+        let Some((read, scratch)) = self.buffer.as_mut_slice().split_at_mut_checked(self.len)
+        else {
+            return Some(Err(BlkError::IOERR));
+        };
+        let block = self.fill.as_mut().map(FillGuard::memory);
+        let written =
+            target.complete_read(workspace, &self.request, read, scratch, block, &mut out);
+        Some(match written {
+            Ok(()) if out.remaining() == 0 => Ok(()),
+            _ => Err(BlkError::IOERR),
+        })
     }
 }

@@ -6,8 +6,7 @@
 
 use super::{
     block_cache::FillGuard,
-    buffer::Buffer,
-    offload::Offload, //
+    buffer::Buffer, //
 };
 use crate::{
     block::{
@@ -25,8 +24,9 @@ use crate::{
     sys::{
         context::TaskId,
         workqueue::{
-            Work,
-            WorkQueue, //
+            SoftirqQueue,
+            ThreadQueue,
+            Work, //
         },
     },
 };
@@ -39,8 +39,15 @@ use overlaybd_format::units::Bytes;
 pub(crate) struct Cost {
     /// How many bytes [`ReadThrough::complete_read`] decompresses.
     pub(crate) bytes: Bytes,
-    /// Whether it may sleep: not for I/O, but until another read has finished.
-    pub(crate) may_sleep: bool,
+    /// Whether its [`Workspace`](ReadThrough::Workspace) may have to be waited for.
+    pub(crate) may_wait: bool,
+}
+
+/// Whether a caller may wait for a workspace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Yes,
+    No,
 }
 
 /// What was read does not yield the data of the bio, which fails with an I/O error.
@@ -54,24 +61,30 @@ pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
     /// What `map` passes to `complete_read` about a bio. It is dropped if the lower read fails.
     type Request: Send;
 
+    /// What `complete_read` takes besides memory, of which there may be too few.
+    type Workspace<'a>
+    where
+        Self: 'a;
+
     /// Counts a lower read that failed. May be called in an interrupt.
     fn lower_failed(&self);
 
-    /// Tries to acquire, without sleeping, what `complete_read` would sleep for. Returns whether it
-    /// succeeded. Called in a task.
-    fn try_acquire(&self, request: &mut Self::Request) -> bool;
+    /// A workspace. With [`Wait::Yes`] it may sleep: not for I/O, but until another read of any
+    /// target has finished. With [`Wait::No`] it never sleeps, and [`None`] means that all
+    /// workspaces are in use. Called in an interrupt only if the cost of the read says that it does
+    /// not wait.
+    fn workspace(&self, wait: Wait) -> Option<Self::Workspace<'_>>;
 
     /// Writes the data of a bio.
     ///
     /// `read` is what the lower device held, `scratch` the rest of the buffer, with arbitrary
     /// content, and `out` the memory of the bio, all of which must be written. If there is a
     /// `block`, it is memory of the cache, all of which must be written too. Runs for several
-    /// bios of one target at once, on a workqueue, where it must not wait for I/O, or in the lower
-    /// bio's `end_io`, where it must not sleep: its cost says that it does not, or `try_acquire`
-    /// has succeeded.
+    /// bios of one target at once, in threads and in softirqs. It must not sleep.
     fn complete_read(
         &self,
-        request: Self::Request,
+        workspace: Self::Workspace<'_>,
+        request: &Self::Request,
         read: &[u8],
         scratch: &mut [u8],
         block: Option<&mut [u8]>,
@@ -81,11 +94,13 @@ pub(crate) trait ReadThrough: Target<Io = Pending<Self>> {
 
 /// What all targets of a type share to complete reads.
 ///
-/// One workqueue serves all of them. Its work never waits for I/O or for other work, so targets
-/// stacked on each other cannot block one another in it.
+/// Two workqueues serve all of them. Their work never waits for I/O or for other work, so targets
+/// stacked on each other cannot block one another in them.
 pub(crate) struct Completion {
-    pub(super) queue: WorkQueue,
-    pub(super) offload: Offload,
+    /// Its work runs in threads, on any CPU.
+    pub(super) threads: ThreadQueue,
+    /// Its work runs in a softirq of the CPU that queues it, and must not sleep.
+    pub(super) softirq: SoftirqQueue,
 }
 
 /// The state of one read, in device-mapper's per-bio data.
@@ -140,15 +155,16 @@ impl<T: ReadThrough> PerBio for Pending<T> {
 
     fn new_shared() -> Result<Completion> {
         Ok(Completion {
-            queue: WorkQueue::new(c"dm-overlaybd")?,
-            offload: Offload::new(),
+            threads: ThreadQueue::new(c"dm-overlaybd")?,
+            softirq: SoftirqQueue::new(c"dm-overlaybd-bh")?,
         })
     }
 
     fn drain(shared: &Completion) {
         // All bios of the target have ended, but the work that ended the last ones may not have
         // returned yet.
-        shared.queue.flush();
+        shared.softirq.flush();
+        shared.threads.flush();
     }
 }
 
@@ -158,8 +174,6 @@ pub(super) struct Read<T: ReadThrough> {
     /// The task that waits for the bio. No task waits for a bio that reads ahead.
     pub(super) submitter: Option<TaskId>,
     pub(super) cost: Cost,
-    /// Whether the read counts as outstanding in [`Offload`].
-    pub(super) offloaded: bool,
     pub(super) lower_result: Result<(), BlkError>,
     pub(super) buffer: Buffer,
     /// The bytes of the buffer that the lower device fills.

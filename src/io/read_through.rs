@@ -14,10 +14,7 @@
 use super::{
     block_cache::FillGuard,
     buffer::Buffer,
-    completion::{
-        lower_end_io,
-        work, //
-    },
+    completion::lower_end_io,
     pending::{
         Cost,
         Pending,
@@ -36,10 +33,7 @@ use crate::{
         device::LowerDevice,
         target::PerBio,
     },
-    sys::{
-        context::TaskId,
-        workqueue::init_work, //
-    },
+    sys::context::TaskId,
 };
 use kernel::prelude::*;
 use overlaybd_format::units::Sector;
@@ -99,13 +93,10 @@ impl<T: ReadThrough> Bio<'_, T> {
         };
         // SAFETY: The lower bio is initialised and not submitted.
         unsafe { LowerBio::set_end_io(lower, lower_end_io::<T>, pending.cast()) };
-        // SAFETY: Per-bio data belongs to the target; the work is not queued.
-        unsafe { init_work(slot.work, work::<T>) };
         let read = Read {
             upper,
             submitter,
             cost,
-            offloaded: false,
             lower_result: Ok(()),
             buffer,
             len,

@@ -13,7 +13,6 @@ use kernel::{
     current,
     prelude::*, //
 };
-use overlaybd_format::units::Bytes;
 
 /// The identity of a task, only for comparison: when a task has exited, a new one may have the same
 /// identity.
@@ -34,12 +33,6 @@ impl TaskId {
 pub(crate) fn in_task() -> bool {
     // SAFETY: This looks at the context it is called in.
     unsafe { bindings::dm_overlaybd_in_task() }
-}
-
-/// Whether the code runs in a hard interrupt.
-pub(crate) fn in_hardirq() -> bool {
-    // SAFETY: This looks at the context it is called in.
-    unsafe { bindings::dm_overlaybd_in_hardirq() }
 }
 
 /// Whether interrupts are disabled on this CPU.
@@ -72,24 +65,10 @@ pub(crate) fn task_stack_left() -> Option<usize> {
 /// The size of a task's stack in bytes.
 pub(crate) const TASK_STACK: usize = bindings::DM_OVERLAYBD_THREAD_SIZE;
 
-/// Adds to the number of completions that run inside each other on this CPU, and returns the sum.
-/// For code on the stack of an interrupt, which does not move to another CPU.
-pub(crate) fn nesting_add(levels: c_int) -> c_int {
-    // SAFETY: This changes a per-CPU counter of ours, in any context.
-    unsafe { bindings::dm_overlaybd_this_cpu_add_return_nesting(levels) }
-}
-
 /// The number of this CPU, as a hint: a task may move to another CPU at any time.
 pub(crate) fn this_cpu() -> c_uint {
     // SAFETY: This looks at the context it is called in.
     unsafe { bindings::dm_overlaybd_raw_smp_processor_id() }
-}
-
-/// The online CPU after `cpu`, starting again after the last one.
-pub(crate) fn next_online_cpu(cpu: c_uint) -> c_uint {
-    let online = &raw const bindings::__cpu_online_mask;
-    // SAFETY: The mask exists at all times, and reading it takes no lock.
-    unsafe { bindings::dm_overlaybd_cpumask_next_wrap(cpu, online) }
 }
 
 /// The number of CPUs that are online.
@@ -102,39 +81,4 @@ pub(crate) fn online_cpus() -> usize {
 pub(crate) fn possible_cpus() -> usize {
     // SAFETY: This reads a counter.
     unsafe { bindings::dm_overlaybd_num_possible_cpus() as usize }
-}
-
-/// The clock tick, in jiffies.
-pub(crate) fn jiffies() -> u64 {
-    let jiffies = &raw const bindings::jiffies;
-    // SAFETY: `jiffies` exists at all times. The timer interrupt changes it, hence volatile.
-    unsafe { jiffies.read_volatile() as u64 }
-}
-
-/// How many bytes the running task is still about to submit, at the least.
-///
-/// This is the length of the first bio that waits until `submit_bio` is done with the present one:
-/// what is left of a bio that was split.
-pub(crate) fn bytes_still_to_submit() -> Bytes {
-    if !in_task() {
-        return Bytes::new(0);
-    }
-    // SAFETY: This reads a field of the running task that only the task itself uses.
-    let lists = unsafe { bindings::dm_overlaybd_current_bio_list() };
-    if lists.is_null() {
-        return Bytes::new(0);
-    }
-    // SAFETY: While it is not null, `bio_list` points to an array of two lists on the stack of
-    // `submit_bio`, which is still running.
-    let [new, old] = unsafe { &*lists.cast::<[bindings::bio_list; 2]>() };
-    let first = if new.head.is_null() {
-        old.head
-    } else {
-        new.head
-    };
-    if first.is_null() {
-        return Bytes::new(0);
-    }
-    // SAFETY: The bios on the lists are live: they have not been submitted yet.
-    Bytes::new(u64::from(unsafe { (*first).bi_iter.bi_size }))
 }

@@ -21,13 +21,17 @@ use kernel::{
     types::Opaque, //
 };
 
+/// A lock on a cache line of its own, so that CPUs that take different locks share no line.
+#[repr(align(64))]
+struct Line(Opaque<bindings::spinlock_t>);
+
 /// Data under a spinlock.
 ///
 /// # Invariants
 ///
 /// `lock` is initialised and stays where it is. Only the holder of the lock refers to `data`.
 pub(crate) struct IrqSpinLock<T> {
-    lock: KBox<Opaque<bindings::spinlock_t>>,
+    lock: KBox<Line>,
     data: UnsafeCell<T>,
 }
 
@@ -39,9 +43,9 @@ unsafe impl<T: Send> Sync for IrqSpinLock<T> {}
 impl<T> IrqSpinLock<T> {
     /// Puts `data` under a lock. May sleep.
     pub(crate) fn new(data: T) -> Result<Self> {
-        let lock = KBox::new(Opaque::uninit(), GFP_KERNEL)?;
+        let lock = KBox::new(Line(Opaque::uninit()), GFP_KERNEL)?;
         // SAFETY: The box keeps the lock in its place, and nothing uses the lock yet.
-        unsafe { bindings::dm_overlaybd_spin_lock_init(lock.get()) };
+        unsafe { bindings::dm_overlaybd_spin_lock_init(lock.0.get()) };
         // INVARIANT: The lock is initialised, in a box of its own.
         Ok(Self {
             lock,
@@ -52,7 +56,7 @@ impl<T> IrqSpinLock<T> {
     /// Takes the lock and disables interrupts until the guard is dropped.
     pub(crate) fn lock(&self) -> IrqGuard<'_, T> {
         // SAFETY: The lock is initialised by the type invariants.
-        let flags = unsafe { bindings::dm_overlaybd_spin_lock_irqsave(self.lock.get()) };
+        let flags = unsafe { bindings::dm_overlaybd_spin_lock_irqsave(self.lock.0.get()) };
         // INVARIANT: The lock is held.
         IrqGuard {
             lock: self,
@@ -94,6 +98,8 @@ impl<T> DerefMut for IrqGuard<'_, T> {
 impl<T> Drop for IrqGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: The lock is held by the type invariants, and `flags` comes from taking it.
-        unsafe { bindings::dm_overlaybd_spin_unlock_irqrestore(self.lock.lock.get(), self.flags) };
+        unsafe {
+            bindings::dm_overlaybd_spin_unlock_irqrestore(self.lock.lock.0.get(), self.flags)
+        };
     }
 }

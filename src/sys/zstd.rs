@@ -3,55 +3,105 @@
 //! The kernel's ZSTD decompressor.
 //!
 //! A decompression context needs a large workspace. There is one context for each CPU, shared by
-//! all targets, and none before the first target that needs them. A read never allocates one: a
-//! worker that finds no idle context sleeps until another worker returns one, and that worker waits
-//! for nothing. A caller that must not sleep uses [`ZstdContexts::try_take`].
+//! all targets, and none before the first target that needs them. A read never allocates one. It
+//! takes that of its CPU, or another one that is idle. A worker that finds no idle context sleeps
+//! until another worker returns one, and that worker waits for nothing. A caller that must not
+//! sleep uses [`ZstdContexts::try_take`].
+//!
+//! As long as each CPU uses its own context, CPUs share no memory that they write.
 //!
 //! C header: [`include/linux/zstd.h`](srctree/include/linux/zstd.h)
 
 use super::{
     context::{
         online_cpus,
-        possible_cpus, //
+        possible_cpus,
+        this_cpu, //
     },
     errno, //
 };
 use crate::bindings;
-use core::ptr::NonNull;
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
 use kernel::{
     new_condvar, new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
         Arc,
         CondVar,
         SpinLock, //
     },
 };
 
-/// As many decompression contexts as there are CPUs.
+/// Decompression contexts, with a place for each possible CPU.
 #[pin_data]
 pub(crate) struct ZstdContexts {
-    /// A spinlock, so that a task that must not sleep can try for a context. Interrupts never do.
+    slots: KVVec<Slot>,
+    /// The number of callers that sleep, or are about to.
+    waiting: Atomic<usize>,
     #[pin]
-    pool: SpinLock<Pool>,
+    sleepers: SpinLock<()>,
     #[pin]
     returned: CondVar,
 }
 
-/// The number of contexts that exist, and those that are idle.
-struct Pool {
-    existing: usize,
-    /// Has room for one for each possible CPU, so that returning a context never allocates.
-    idle: KVVec<Context>,
+/// The place of a context, on a cache line of its own.
+///
+/// # Invariants
+///
+/// The caller that changes `state` from [`IDLE`] or [`EMPTY`] to [`BUSY`] refers to `context`
+/// alone, until it stores another state. There is a context in the state [`IDLE`], and none in
+/// [`EMPTY`].
+#[repr(align(64))]
+struct Slot {
+    state: Atomic<u32>,
+    context: UnsafeCell<Option<Context>>,
+}
+
+/// No context.
+const EMPTY: u32 = 0;
+/// A context that nothing uses.
+const IDLE: u32 = 1;
+/// In use.
+const BUSY: u32 = 2;
+
+// SAFETY: By the type invariants one caller at a time refers to the context, which is `Send`.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    /// Claims the context for the caller.
+    fn claim(&self, state: u32) -> bool {
+        // Reading first leaves the cache line to the CPU that uses the context.
+        self.state.load(Relaxed) == state && self.state.cmpxchg(state, BUSY, Acquire).is_ok()
+    }
 }
 
 impl ZstdContexts {
-    /// A pool without contexts.
+    /// Places without contexts.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let idle = KVVec::with_capacity(possible_cpus(), GFP_KERNEL)?;
+        let count = possible_cpus();
+        let mut slots = KVVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            let slot = Slot {
+                state: Atomic::new(EMPTY),
+                context: UnsafeCell::new(None),
+            };
+            slots.push_within_capacity(slot).map_err(|_| ENOMEM)?;
+        }
         Arc::pin_init(
             pin_init!(Self {
-                pool <- new_spinlock!(Pool { existing: 0, idle }),
+                slots,
+                waiting: Atomic::new(0),
+                sleepers <- new_spinlock!(()),
                 returned <- new_condvar!(),
             }),
             GFP_KERNEL,
@@ -64,73 +114,101 @@ impl ZstdContexts {
     ///
     /// `EOPNOTSUPP` if the kernel has no ZSTD, `ENOMEM`.
     pub(crate) fn ensure_allocated(&self) -> Result {
-        let wanted = online_cpus();
-        while self.pool.lock().existing < wanted {
-            let context = Context::new()?;
-            let mut pool = self.pool.lock();
-            // Another constructor may have been faster. The lock is dropped before the surplus
-            // context.
-            if pool.existing >= wanted {
-                break;
+        for slot in self.slots.iter().take(online_cpus()) {
+            if slot.state.load(Relaxed) != EMPTY {
+                continue;
             }
-            pool.existing += 1;
-            let surplus = pool.idle.push_within_capacity(context);
-            drop(pool);
-            drop(surplus);
+            let context = Context::new()?;
+            // Another constructor may have been faster.
+            if slot.claim(EMPTY) {
+                // SAFETY: The slot is claimed, so this is the only reference.
+                unsafe { *slot.context.get() = Some(context) };
+                // INVARIANT: There is a context, to which nothing refers any more.
+                slot.state.store(IDLE, Release);
+            }
         }
         Ok(())
     }
 
     /// A context for the caller alone, until the guard is dropped. Sleeps until there is one.
-    pub(crate) fn take(self: &Arc<Self>) -> ContextGuard {
-        let mut pool = self.pool.lock();
-        loop {
-            match pool.idle.pop() {
-                Some(context) => return self.guard(context),
-                None => self.returned.wait(&mut pool),
+    pub(crate) fn take(&self) -> ContextGuard<'_> {
+        if let Some(context) = self.try_take() {
+            return context;
+        }
+        let mut sleepers = self.sleepers.lock();
+        // A guard that is dropped from here on sees the number, or `try_take` sees its context:
+        // both sides order their write before their read.
+        self.waiting.fetch_add(1, Full);
+        let context = loop {
+            match self.try_take() {
+                Some(context) => break context,
+                None => self.returned.wait(&mut sleepers),
             }
-        }
+        };
+        self.waiting.fetch_sub(1, Relaxed);
+        context
     }
 
-    /// As [`take`](Self::take), but [`None`] if no context is idle. Never sleeps; not for
-    /// interrupts.
-    pub(crate) fn try_take(self: &Arc<Self>) -> Option<ContextGuard> {
-        let context = self.pool.lock().idle.pop()?;
-        Some(self.guard(context))
+    /// As [`take`](Self::take), but [`None`] if no context is idle. Never sleeps.
+    /// Neither this nor dropping the guard is for interrupts.
+    pub(crate) fn try_take(&self) -> Option<ContextGuard<'_>> {
+        let (before, from_here) = self.slots.split_at_checked(self.here())?;
+        let idle = |slot: &&Slot| slot.claim(IDLE);
+        let slot = from_here
+            .iter()
+            .find(idle)
+            .or_else(|| before.iter().find(idle))?;
+        // INVARIANT: The slot is claimed.
+        Some(ContextGuard {
+            contexts: self,
+            slot,
+        })
     }
 
-    fn guard(self: &Arc<Self>, context: Context) -> ContextGuard {
-        ContextGuard {
-            contexts: self.clone(),
-            context: Some(context),
+    /// The place of this CPU.
+    fn here(&self) -> usize {
+        (this_cpu() as usize)
+            .checked_rem(self.slots.len())
+            .unwrap_or(0)
+    }
+
+    /// Wakes a caller that sleeps, if there is one. To be called after a context was returned.
+    fn wake(&self) {
+        if self.waiting.load(Relaxed) > 0 {
+            // With the lock held, no caller is between its last attempt and its sleep.
+            let _sleepers = self.sleepers.lock();
+            self.returned.notify_one();
         }
     }
 }
 
-/// A context in use, which returns to its pool on drop.
-pub(crate) struct ContextGuard {
-    contexts: Arc<ZstdContexts>,
-    context: Option<Context>,
+/// A context in use, which is idle again on drop.
+///
+/// # Invariants
+///
+/// The slot is claimed by this value.
+pub(crate) struct ContextGuard<'a> {
+    contexts: &'a ZstdContexts,
+    slot: &'a Slot,
 }
 
-impl ContextGuard {
+impl ContextGuard<'_> {
     /// Decompresses one frame into `out` and returns the length of its content, [`None`] if the
     /// frame is corrupt or has more content than `out` has room.
     pub(crate) fn decompress(&mut self, frame: &[u8], out: &mut [u8]) -> Option<usize> {
-        self.context.as_mut()?.decompress(frame, out)
+        // SAFETY: The slot is claimed by the type invariants, and the mutable borrow makes this the
+        // only reference.
+        let context = unsafe { &mut *self.slot.context.get() };
+        context.as_mut()?.decompress(frame, out)
     }
 }
 
-impl Drop for ContextGuard {
+impl Drop for ContextGuard<'_> {
     fn drop(&mut self) {
-        let mut pool = self.contexts.pool.lock();
-        let surplus = self.context.take().and_then(|context| {
-            // There is room for every context that exists.
-            pool.idle.push_within_capacity(context).err()
-        });
-        drop(pool);
-        drop(surplus);
-        self.contexts.returned.notify_one();
+        // The full barrier is that of `take`.
+        // INVARIANT: This value no longer refers to the context, which is still there.
+        self.slot.state.xchg(IDLE, Full);
+        self.contexts.wake();
     }
 }
 

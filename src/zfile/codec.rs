@@ -2,9 +2,12 @@
 
 //! The decompressors of a ZFile's blocks.
 
-use crate::sys::zstd::{
-    ContextGuard,
-    ZstdContexts, //
+use crate::{
+    io::pending::Wait,
+    sys::zstd::{
+        ContextGuard,
+        ZstdContexts, //
+    },
 };
 use kernel::sync::Arc;
 use overlaybd_format::zfile::{
@@ -27,39 +30,29 @@ impl Codec {
         }
     }
 
-    /// Whether [`decoder`](Self::decoder) may sleep until another read returns its workspace.
-    pub(super) fn may_sleep(&self) -> bool {
+    /// Whether a [`decoder`](Self::decoder) may have to be waited for.
+    pub(super) fn may_wait(&self) -> bool {
         matches!(self, Self::Zstd(_))
     }
 
-    /// Tries to acquire a workspace without sleeping. Returns whether `decoder` will not sleep with
-    /// it.
-    pub(super) fn try_acquire(&self, workspace: &mut Option<ContextGuard>) -> bool {
-        match self {
-            Self::Lz4 => true,
-            Self::Zstd(contexts) => {
-                *workspace = contexts.try_take();
-                workspace.is_some()
-            }
-        }
-    }
-
-    /// A decoder, with `workspace` if there is one.
-    pub(super) fn decoder(&self, workspace: Option<ContextGuard>) -> Decoder {
-        match self {
-            Self::Lz4 => Decoder::Lz4,
-            Self::Zstd(contexts) => Decoder::Zstd(workspace.unwrap_or_else(|| contexts.take())),
+    /// A decoder for the blocks of one read. With [`Wait::Yes`] it may sleep until another read
+    /// returns its decoder, with [`Wait::No`] there may be none.
+    pub(super) fn decoder(&self, wait: Wait) -> Option<Decoder<'_>> {
+        match (self, wait) {
+            (Self::Lz4, _) => Some(Decoder::Lz4),
+            (Self::Zstd(contexts), Wait::No) => contexts.try_take().map(Decoder::Zstd),
+            (Self::Zstd(contexts), Wait::Yes) => Some(Decoder::Zstd(contexts.take())),
         }
     }
 }
 
 /// A decoder for the blocks of one read.
-pub(super) enum Decoder {
+pub(crate) enum Decoder<'a> {
     Lz4,
-    Zstd(ContextGuard),
+    Zstd(ContextGuard<'a>),
 }
 
-impl Decompress for Decoder {
+impl Decompress for Decoder<'_> {
     #[inline]
     fn decompress(&mut self, compressed: &[u8], out: &mut [u8]) -> Option<usize> {
         match self {

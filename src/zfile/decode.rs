@@ -29,7 +29,7 @@ impl Zfile {
         read: &[u8],
         memory: &mut [u8],
         out: &mut BioWriter<'_>,
-        decoder: &mut Decoder,
+        decoder: &mut Decoder<'_>,
     ) -> Result<(), Corrupt> {
         let block = blocks.first;
         let stored = self.planner.table().stored(block).ok_or(Corrupt)?;
@@ -53,7 +53,7 @@ impl Zfile {
         read: &[u8],
         scratch: &mut [u8],
         out: &mut BioWriter<'_>,
-        decoder: &mut Decoder,
+        decoder: &mut Decoder<'_>,
     ) -> Result<(), Corrupt> {
         let Blocks { first, last, .. } = *blocks;
         let layout = self.planner.layout();
@@ -90,7 +90,7 @@ impl Zfile {
         block: BlockIndex,
         stored: &[u8],
         out: &mut [u8],
-        decoder: &mut Decoder,
+        decoder: &mut Decoder<'_>,
     ) -> Result<(), Corrupt> {
         decode(self.planner.layout(), block, stored, out, crc32c, decoder).map_err(|error| {
             let counter = match error {

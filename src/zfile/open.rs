@@ -36,10 +36,7 @@ use crate::{
     },
 };
 use core::borrow::Borrow;
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 use overlaybd_format::{
     units::{
         BlockSize,
@@ -89,6 +86,7 @@ impl Zfile {
         let unit = max_block_buffer(&layout, logical_block);
         let buffers = BufferPool::new(unit).map_err(no_memory)?;
         let cache = new_cache(layout.block_size()).map_err(no_memory)?;
+        let stats = Stats::new().map_err(no_memory)?;
         // The last sector may be filled up with zeros.
         check_table_len(setup, layout.content_len().sectors_needed())?;
         setup.set_max_io_len(MAX_IO_SECTORS);
@@ -98,7 +96,7 @@ impl Zfile {
             buffers,
             codec,
             cache,
-            stats: Stats::new(),
+            stats,
             log: setup.log(),
         })
     }
@@ -155,7 +153,7 @@ fn load_table<'a>(
 }
 
 /// A cache, if the blocks are larger than what is usually read of them.
-fn new_cache(size: BlockSize) -> Result<Option<Arc<BlockCache>>> {
+fn new_cache(size: BlockSize) -> Result<Option<BlockCache>> {
     // A value or, before kernel 7.3, a reference to it.
     let kib: u32 = *Borrow::borrow(&crate::module_parameters::block_cache_kib.value());
     let bytes = (kib as usize).saturating_mul(1024);

@@ -4,10 +4,7 @@
 //!
 //! Pure arithmetic on the jump table: it allocates nothing, reads nothing and knows no bio.
 
-use crate::{
-    block::logical_block::LogicalBlockSize,
-    sys::zstd::ContextGuard, //
-};
+use crate::block::logical_block::LogicalBlockSize;
 use core::ops::Deref;
 use overlaybd_format::{
     units::{
@@ -27,7 +24,7 @@ use overlaybd_format::{
 };
 
 /// The blocks that a read decompresses.
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     /// The first block.
     pub(super) first: BlockIndex,
     /// The last block.
@@ -46,13 +43,6 @@ impl Blocks {
             .saturating_sub(self.first.get())
             .saturating_add(1)
     }
-}
-
-/// What `map` passes to `complete_read` about a bio.
-pub(crate) struct Request {
-    pub(super) blocks: Blocks,
-    /// A ZSTD workspace that was acquired before.
-    pub(super) workspace: Option<ContextGuard>,
 }
 
 /// A lower read.

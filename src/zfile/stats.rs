@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The counters of a ZFile's status line.
+//!
+//! A good read adds to counters that have a part for each CPU. Errors are rare: each of their
+//! counters is one number.
 
+use crate::sys::percpu_counter::PercpuCounter;
 use core::fmt;
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
-/// A number that only grows.
+/// A number of errors.
 pub(super) struct Counter(Atomic<u64>);
 
 impl Counter {
@@ -37,20 +44,21 @@ pub(super) struct Stats {
     /// Blocks that do not decompress to their content.
     pub(super) decompress_errors: Counter,
     /// Blocks decompressed.
-    pub(super) blocks_decompressed: Counter,
+    pub(super) blocks_decompressed: PercpuCounter,
     /// Bios answered with a block from the cache.
-    pub(super) cache_hits: Counter,
+    pub(super) cache_hits: PercpuCounter,
 }
 
 impl Stats {
-    pub(super) const fn new() -> Self {
-        Self {
+    /// Counters that are 0. May sleep.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
             read_errors: Counter::new(),
             crc_errors: Counter::new(),
             decompress_errors: Counter::new(),
-            blocks_decompressed: Counter::new(),
-            cache_hits: Counter::new(),
-        }
+            blocks_decompressed: PercpuCounter::new()?,
+            cache_hits: PercpuCounter::new()?,
+        })
     }
 }
 
@@ -63,8 +71,8 @@ impl fmt::Display for Stats {
             self.read_errors,
             self.crc_errors,
             self.decompress_errors,
-            self.blocks_decompressed,
-            self.cache_hits,
+            self.blocks_decompressed.sum(),
+            self.cache_hits.sum(),
         )
     }
 }
