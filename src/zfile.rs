@@ -148,6 +148,9 @@ impl Zfile {
             };
             let mut buffer = self.buffers.try_alloc(plan.buffer);
             if buffer.is_none() && plan.single {
+                if bio.is_nowait() {
+                    return bio.decline();
+                }
                 buffer = self.buffers.alloc_unit();
             }
             if let Some(buffer) = buffer {
@@ -177,8 +180,7 @@ impl Zfile {
 impl Target for Zfile {
     const NAME: &'static CStr = c"zfile_target";
     const VERSION: [c_uint; 3] = [1, 0, 0];
-    // `map` may wait for memory.
-    const FEATURES: Features = Features::NONE;
+    const FEATURES: Features = Features::NOWAIT;
     type Io = Pending<Self>;
     type Context = Context;
     type Refusal<'a> = Refusal<'a>;

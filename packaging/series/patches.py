@@ -229,6 +229,9 @@ directly into the pages of the bio where they fit. A block that fails
 its checksum, or does not have its exact length, fails the bios that
 touch it.
 
+map waits only for memory for one block, and declines a REQ_NOWAIT bio
+instead, so the target has DM_TARGET_NOWAIT.
+
 All code of the target is safe.
 """,
     ),

@@ -18,12 +18,14 @@
 /* Constants behind casts or shifts. */
 static const blk_mode_t DM_OVERLAYBD_BLK_OPEN_READ = BLK_OPEN_READ;
 static const blk_status_t DM_OVERLAYBD_BLK_STS_IOERR = BLK_STS_IOERR;
+static const blk_status_t DM_OVERLAYBD_BLK_STS_AGAIN = BLK_STS_AGAIN;
 static const blk_flags_t DM_OVERLAYBD_BLK_FLAG_MISALIGNED = BLK_FLAG_MISALIGNED;
 static const blk_opf_t DM_OVERLAYBD_REQ_SYNC = REQ_SYNC;
 static const blk_opf_t DM_OVERLAYBD_REQ_META = REQ_META;
 static const blk_opf_t DM_OVERLAYBD_REQ_PRIO = REQ_PRIO;
 static const blk_opf_t DM_OVERLAYBD_REQ_IDLE = REQ_IDLE;
 static const blk_opf_t DM_OVERLAYBD_REQ_RAHEAD = REQ_RAHEAD;
+static const blk_opf_t DM_OVERLAYBD_REQ_NOWAIT = REQ_NOWAIT;
 static const u64 DM_OVERLAYBD_DM_TARGET_NOWAIT = DM_TARGET_NOWAIT;
 static const int DM_OVERLAYBD_DM_MAPIO_SUBMITTED = DM_MAPIO_SUBMITTED;
 static const int DM_OVERLAYBD_DM_MAPIO_REMAPPED = DM_MAPIO_REMAPPED;

@@ -87,6 +87,11 @@ impl OwnedBio {
         self.opf() & bindings::DM_OVERLAYBD_REQ_RAHEAD != 0
     }
 
+    /// Whether the sender of the bio does not wait (`REQ_NOWAIT`).
+    pub(crate) fn is_nowait(&self) -> bool {
+        self.opf() & bindings::DM_OVERLAYBD_REQ_NOWAIT != 0
+    }
+
     /// A writer at the first byte of the data.
     ///
     /// [`None`] if the bio is not a read: the pages of a write belong to its sender.
@@ -103,7 +108,8 @@ impl OwnedBio {
     /// Ends the bio.
     ///
     /// A read that fails is filled with zeros first: a reader that ignores the error finds neither
-    /// half of the data nor what its pages held before.
+    /// half of the data nor what its pages held before. A read that is declined stays as it is: its
+    /// sender repeats it.
     pub(crate) fn end(self, result: Result<(), BlkError>) {
         ManuallyDrop::new(self).complete(result);
     }
@@ -111,7 +117,7 @@ impl OwnedBio {
     /// Ends the bio. The caller must not use `self` afterwards, nor drop it.
     fn complete(&mut self, result: Result<(), BlkError>) {
         if let Err(error) = result {
-            if self.is_read() {
+            if error != BlkError::AGAIN && self.is_read() {
                 // SAFETY: The bio is a live read by the type invariants; its pages are ours to
                 // fill until it ends.
                 unsafe { bindings::dm_overlaybd_zero_fill_bio(self.as_ptr()) };

@@ -19,10 +19,14 @@ use overlaybd_format::units::Sector;
 ///
 /// `REQ_RAHEAD` is not among them: with it the device may fail a read that it would otherwise
 /// retry, and other reads, which did not read ahead, may wait for the same block.
+///
+/// `REQ_NOWAIT` is: the device then declines a read (`BLK_STS_AGAIN`) instead of having the task
+/// that submits it wait for a free request.
 const INHERITED: bindings::blk_opf_t = bindings::DM_OVERLAYBD_REQ_SYNC
     | bindings::DM_OVERLAYBD_REQ_META
     | bindings::DM_OVERLAYBD_REQ_PRIO
-    | bindings::DM_OVERLAYBD_REQ_IDLE;
+    | bindings::DM_OVERLAYBD_REQ_IDLE
+    | bindings::DM_OVERLAYBD_REQ_NOWAIT;
 
 /// A bio with room for one segment.
 #[repr(C)]

@@ -8,7 +8,7 @@ use crate::bindings;
 use core::num::NonZero;
 
 /// Why a bio fails: a `blk_status_t` other than `BLK_STS_OK`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlkError(NonZero<bindings::blk_status_t>);
 
 impl BlkError {
@@ -16,6 +16,13 @@ impl BlkError {
     pub(crate) const IOERR: Self = match NonZero::new(bindings::DM_OVERLAYBD_BLK_STS_IOERR) {
         Some(status) => Self(status),
         None => panic!("BLK_STS_IOERR is an error"),
+    };
+
+    /// `BLK_STS_AGAIN`: the read would have to wait, and its sender asked it not to
+    /// (`REQ_NOWAIT`). The sender repeats it where it may wait.
+    pub(crate) const AGAIN: Self = match NonZero::new(bindings::DM_OVERLAYBD_BLK_STS_AGAIN) {
+        Some(status) => Self(status),
+        None => panic!("BLK_STS_AGAIN is an error"),
     };
 
     /// The result that a `blk_status_t` stands for.

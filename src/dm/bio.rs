@@ -84,6 +84,13 @@ impl<T> Bio<'_, T> {
         unsafe { is_read(self.bio) }
     }
 
+    /// Whether the sender of the bio does not wait: `map` must not, and [`decline`](Self::decline)s
+    /// the bio where it would have to.
+    pub(crate) fn is_nowait(&self) -> bool {
+        // SAFETY: The bio is live by the type invariants.
+        unsafe { (*self.bio.as_ptr()).bi_opf & bindings::DM_OVERLAYBD_REQ_NOWAIT != 0 }
+    }
+
     /// The first sector of the bio, counted from the beginning of the target.
     pub(crate) fn sector(&self) -> Sector {
         // SAFETY: The bio is live by the type invariants.
@@ -126,6 +133,13 @@ impl<T> Bio<'_, T> {
     /// Fails the bio with an I/O error.
     pub(crate) fn kill(self) -> MapResult {
         MapResult::KILL
+    }
+
+    /// Declines a bio whose sender does not wait, and then repeats it where it may.
+    pub(crate) fn decline(self) -> MapResult {
+        let (taken, result) = self.take();
+        taken.end(Err(BlkError::AGAIN));
+        result
     }
 
     /// Answers the bio with zeros.

@@ -35,9 +35,8 @@ use kernel::{
 pub(crate) struct Features(u64);
 
 impl Features {
-    /// None.
-    pub(crate) const NONE: Self = Self(0);
-    /// `DM_TARGET_NOWAIT`: `map` never waits, not even for memory.
+    /// `DM_TARGET_NOWAIT`: `map` never waits with a bio whose sender does not
+    /// ([`Bio::is_nowait`]), not even for memory.
     pub(crate) const NOWAIT: Self = Self(bindings::DM_OVERLAYBD_DM_TARGET_NOWAIT);
 
     /// The flags.

@@ -84,9 +84,31 @@ struct Slot {
 enum SlotState {
     #[default]
     Empty,
-    /// There is one [`FillGuard`], and these bios wait for it.
-    Filling(BioList),
+    /// There is one [`FillGuard`], and bios may wait for it.
+    Filling(Waiting),
     Ready(Arc<Memory>),
+}
+
+/// The bios that wait for a fill.
+struct Waiting {
+    bios: BioList,
+    /// Whether the read that fills the slot may be declined, because its sender does not wait. Only
+    /// bios of such senders wait for it, so all of them can be declined with it.
+    nowait: bool,
+}
+
+impl Waiting {
+    /// Ends the bios without the block. Senders that do not wait repeat theirs.
+    fn fail(mut self) {
+        let error = if self.nowait {
+            BlkError::AGAIN
+        } else {
+            BlkError::IOERR
+        };
+        while let Some(bio) = self.bios.pop() {
+            bio.end(Err(error));
+        }
+    }
 }
 
 /// What a lookup has done with a bio.
@@ -95,7 +117,8 @@ pub(crate) enum CacheLookup<B> {
     Hit(MapResult),
     /// The block is not in the cache: the caller must fill the slot through the guard.
     Miss(B, FillGuard),
-    /// The block is not in the cache, and all slots are being filled, or memory is short.
+    /// The block is not in the cache, and all slots are being filled, or memory is short, or the
+    /// bio must not wait for the fill of this block.
     Full(B),
 }
 
@@ -143,12 +166,15 @@ impl BlockCache {
                 answer(bio.into_bio(), &memory, skip);
                 CacheLookup::Hit(result)
             }
+            Some(SlotState::Filling(waiting)) if waiting.nowait && !bio.is_nowait() => {
+                CacheLookup::Full(bio)
+            }
             Some(SlotState::Filling(waiting)) => {
                 let (bio, result) = bio.take();
-                waiting.push(bio.into_bio());
+                waiting.bios.push(bio.into_bio());
                 CacheLookup::Hit(result)
             }
-            _ => match slots.claim(block, self.block_size) {
+            _ => match slots.claim(block, self.block_size, bio.is_nowait()) {
                 Some((slot, memory)) => {
                     drop(slots);
                     let guard = FillGuard {
@@ -183,14 +209,12 @@ impl Shard {
     }
 
     /// Ends the fill of a slot and returns the bios that wait for it.
-    fn finish_fill(&self, slot: usize, state: SlotState) -> BioList {
+    fn finish_fill(&self, slot: usize, state: SlotState) -> Option<Waiting> {
         let mut slots = self.slots.lock();
-        let Some(slot) = slots.slots.get_mut(slot) else {
-            return BioList::new();
-        };
+        let slot = slots.slots.get_mut(slot)?;
         match replace(&mut slot.state, state) {
-            SlotState::Filling(waiting) => waiting,
-            _ => BioList::new(),
+            SlotState::Filling(waiting) => Some(waiting),
+            _ => None,
         }
     }
 
@@ -220,6 +244,7 @@ impl Slots {
         &mut self,
         block: BlockIndex,
         block_size: BlockSize,
+        nowait: bool,
     ) -> Option<(usize, UniqueArc<Memory>)> {
         let age = |slot: &Slot| match slot.state {
             SlotState::Empty => Some(0),
@@ -254,7 +279,10 @@ impl Slots {
         };
         slot.block = block;
         slot.last_used = self.clock;
-        slot.state = SlotState::Filling(BioList::new());
+        slot.state = SlotState::Filling(Waiting {
+            bios: BioList::new(),
+            nowait,
+        });
         Some((at, memory))
     }
 }
@@ -300,8 +328,10 @@ impl FillGuard {
         };
         let memory = Arc::from(memory);
         let state = SlotState::Ready(memory.clone());
-        let mut waiting = self.shard.finish_fill(self.slot, state);
-        while let Some(bio) = waiting.pop() {
+        let Some(mut waiting) = self.shard.finish_fill(self.slot, state) else {
+            return;
+        };
+        while let Some(bio) = waiting.bios.pop() {
             match self.shard.skip(&bio) {
                 Some(skip) => answer(bio, &memory, skip),
                 None => drop(bio),
@@ -313,8 +343,9 @@ impl FillGuard {
 impl Drop for FillGuard {
     fn drop(&mut self) {
         if self.memory.is_some() {
-            // The list fails its bios when it is dropped.
-            drop(self.shard.finish_fill(self.slot, SlotState::Empty));
+            if let Some(waiting) = self.shard.finish_fill(self.slot, SlotState::Empty) {
+                waiting.fail();
+            }
         }
     }
 }

@@ -194,7 +194,10 @@ impl<T: ReadThrough> Read<T> {
     /// is written to its end is good. [`None`] if this would have to wait and must not.
     fn answer(&mut self, wait: Wait) -> Option<Result<(), BlkError>> {
         if let Err(error) = self.lower_result {
-            self.upper.target().lower_failed();
+            // A device that declines a read has not failed.
+            if error != BlkError::AGAIN {
+                self.upper.target().lower_failed();
+            }
             return Some(Err(error));
         }
         let Some((target, mut out)) = self.upper.target_and_writer() else {

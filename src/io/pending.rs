@@ -171,7 +171,8 @@ impl<T: ReadThrough> PerBio for Pending<T> {
 /// A read whose lower read is submitted or has ended.
 pub(super) struct Read<T: ReadThrough> {
     pub(super) upper: TakenBio<T>,
-    /// The task that waits for the bio. No task waits for a bio that reads ahead.
+    /// The task that waits for the bio, if any. A task that reads ahead, or whose bio says that it
+    /// does not wait, has other things to do.
     pub(super) submitter: Option<TaskId>,
     pub(super) cost: Cost,
     pub(super) lower_result: Result<(), BlkError>,

@@ -81,7 +81,8 @@ impl<T: ReadThrough> Bio<'_, T> {
         let memory = memory.as_mut_ptr();
         let (upper, result) = self.take();
         let raw = upper.bio().as_ptr();
-        let submitter = (!upper.bio().is_readahead()).then(TaskId::current);
+        let waits = !upper.bio().is_readahead() && !upper.bio().is_nowait();
+        let submitter = waits.then(TaskId::current);
         // SAFETY: Device-mapper has reserved `Pending::SIZE` bytes for each bio of a `T`.
         let pending: *mut Pending<T> = unsafe { upper.per_bio_data(Pending::<T>::SIZE) }.cast();
         // SAFETY: Per-bio data belongs to the target until the bio ends, and is large and aligned
