@@ -58,3 +58,32 @@ for what in "hard 4096 no" "soft 4096 no" "hard 4096 --zstd yes" "soft 4096 --zs
 	random_reads /dev/mapper/z "$CASE_TMP/$kind.content" 15 --seed 1 --threads 4
 	dm_remove z
 done
+
+note "tasks that compute while small reads end in interrupts"
+spinners=
+for _ in $(seq "$(nproc)"); do
+	while :; do :; done &
+	spinners="$spinners $!"
+done
+# The ticks of the processor that the tasks have had.
+ticks() {
+	for spinner in $spinners; do
+		cat "/proc/$spinner/stat"
+	done | awk '{ sum += $14 + $15 } END { print sum + 0 }'
+}
+# The time since boot in the same unit.
+now() {
+	awk -v hz="$(getconf CLK_TCK 2>/dev/null || echo 100)" '{ print int($1 * hz) }' /proc/uptime
+}
+dd if="$CASE_TMP/4096" of=/dev/hard bs=1M conv=fsync status=none
+dm_create z "0 2048 zfile_target /dev/hard $(stat -c %s "$CASE_TMP/4096")" -r
+had=$(ticks)
+began=$(now)
+random_reads /dev/mapper/z "$CASE_TMP/4096.content" 2000 --seed 3 --threads 8 --max-bytes 4096
+had=$(($(ticks) - had))
+took=$(($(now) - began))
+# shellcheck disable=SC2086
+kill $spinners
+note "they had $had ticks of $took"
+[ "$had" -ge $((took / 10)) ] || fail "tasks that compute were kept from the processor"
+dm_remove z
