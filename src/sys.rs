@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`array`] | kvmalloc, for arrays whose length an image chooses |
 //! | [`memory`] | kmalloc that never waits |
-//! | [`mempool`] | a mempool of kmalloc elements |
+//! | [`mempool`] | a mempool |
 //! | [`lock`] | a spinlock that interrupts take as well |
 //! | [`workqueue`] | a workqueue, a work item |
 //! | [`percpu_counter`] | a number that CPUs add to without sharing memory |

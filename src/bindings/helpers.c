@@ -9,6 +9,7 @@
 #include <linux/blkdev.h>
 #include <linux/cpumask.h>
 #include <linux/crc32.h>
+#include <linux/gfp.h>
 #include <linux/kasan.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -90,6 +91,18 @@ void *dm_overlaybd_kmalloc(size_t size, gfp_t flags)
 void *dm_overlaybd_kvmalloc(size_t size, gfp_t flags)
 {
 	return kvmalloc(size, flags);
+}
+
+void *dm_overlaybd_alloc_pages_exact(size_t size, gfp_t gfp_mask)
+{
+	return alloc_pages_exact(size, gfp_mask);
+}
+
+mempool_t *dm_overlaybd_mempool_create(int min_nr, mempool_alloc_t *alloc_fn,
+				       mempool_free_t *free_fn,
+				       void *pool_data)
+{
+	return mempool_create(min_nr, alloc_fn, free_fn, pool_data);
 }
 
 mempool_t *dm_overlaybd_mempool_create_kmalloc_pool(int min_nr, size_t size)

@@ -112,6 +112,10 @@ void dm_overlaybd_DMERR_LIMIT(const char *device, const char *target,
 /* memory */
 void *dm_overlaybd_kmalloc(size_t size, gfp_t flags);
 void *dm_overlaybd_kvmalloc(size_t size, gfp_t flags);
+void *dm_overlaybd_alloc_pages_exact(size_t size, gfp_t gfp_mask);
+mempool_t *dm_overlaybd_mempool_create(int min_nr, mempool_alloc_t *alloc_fn,
+				       mempool_free_t *free_fn,
+				       void *pool_data);
 mempool_t *dm_overlaybd_mempool_create_kmalloc_pool(int min_nr, size_t size);
 void *dm_overlaybd_mempool_alloc(mempool_t *pool, gfp_t flags);
 unsigned long dm_overlaybd_totalram_pages(void);

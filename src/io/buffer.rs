@@ -20,9 +20,9 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Units in reserve: two, so that two reads of one device proceed when nothing else can be
-/// allocated.
-const RESERVE: c_int = 2;
+/// Units in reserve: one, with which one read of the device proceeds when nothing else can be
+/// allocated. Each device of a host with thousands keeps its reserve.
+const RESERVE: c_int = 1;
 
 /// Where the buffers of one device come from.
 pub(crate) struct BufferPool {

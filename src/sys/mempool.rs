@@ -7,22 +7,29 @@
 use super::memory::mark_unwritten;
 use crate::bindings;
 use core::{
+    ffi::c_void,
     ops::{
         Deref,
         DerefMut, //
     },
-    ptr::NonNull, //
+    ptr::{
+        without_provenance_mut,
+        NonNull, //
+    },
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
-/// A mempool of kmalloc elements.
+/// A mempool of elements of one size.
+///
+/// Elements larger than a page are whole pages. kmalloc would round them up to a power of two, and
+/// a reserve is kept for as long as its pool.
 ///
 /// # Invariants
 ///
-/// `pool` is a live mempool of kmalloc elements of `size` bytes.
+/// `pool` is a live mempool of elements of `size` bytes.
 pub(crate) struct Mempool {
     pool: NonNull<bindings::mempool_t>,
     size: usize,
@@ -36,9 +43,22 @@ unsafe impl Sync for Mempool {}
 impl Mempool {
     /// A pool with `reserve` elements of `size` bytes. May sleep.
     pub(crate) fn new(reserve: c_int, size: usize) -> Result<Arc<Self>> {
-        // SAFETY: Creating a mempool has no preconditions but process context, which constructors
-        // run in.
-        let pool = unsafe { bindings::dm_overlaybd_mempool_create_kmalloc_pool(reserve, size) };
+        let pool = if size > bindings::DM_OVERLAYBD_PAGE_SIZE {
+            let size = without_provenance_mut(size);
+            // SAFETY: Process context, which constructors run in. Both functions may be called with
+            // this size as the pool's data, and `free_pages` frees what `alloc_pages` returns.
+            unsafe {
+                bindings::dm_overlaybd_mempool_create(
+                    reserve,
+                    Some(alloc_pages),
+                    Some(free_pages),
+                    size,
+                )
+            }
+        } else {
+            // SAFETY: Process context, which constructors run in.
+            unsafe { bindings::dm_overlaybd_mempool_create_kmalloc_pool(reserve, size) }
+        };
         let pool = NonNull::new(pool).ok_or(ENOMEM)?;
         // INVARIANT: The pool was created with elements of `size` bytes.
         Ok(Arc::new(Self { pool, size }, GFP_KERNEL)?)
@@ -68,6 +88,26 @@ impl Drop for Mempool {
     }
 }
 
+/// `mempool_alloc_t` of a pool of whole pages, whose data is the size of its elements.
+///
+/// # Safety
+///
+/// Only a mempool calls this, in a context that `flags` allow.
+unsafe extern "C" fn alloc_pages(flags: bindings::gfp_t, size: *mut c_void) -> *mut c_void {
+    // SAFETY: alloc_pages_exact has no preconditions but a context that `flags` allow.
+    unsafe { bindings::dm_overlaybd_alloc_pages_exact(size.addr(), flags) }
+}
+
+/// `mempool_free_t` of such a pool.
+///
+/// # Safety
+///
+/// `element` must be from [`alloc_pages`] with the same `size`.
+unsafe extern "C" fn free_pages(element: *mut c_void, size: *mut c_void) {
+    // SAFETY: As this function's own requirement.
+    unsafe { bindings::free_pages_exact(element, size.addr()) }
+}
+
 /// An element of a mempool, which is freed on drop. Freeing it never sleeps.
 ///
 /// # Invariants
@@ -85,7 +125,7 @@ impl Deref for Element {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: By the type invariants. Memory from kmalloc holds arbitrary, but fixed, bytes.
+        // SAFETY: By the type invariants. Fresh memory holds arbitrary, but fixed, bytes.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.pool.size) }
     }
 }
