@@ -6,6 +6,7 @@ with all that the guest needs. The programs are those of the set `bench`, under 
 both. Both end by themselves. This module does not know what is measured.
 """
 
+import itertools
 import json
 import os
 import re
@@ -74,13 +75,13 @@ def parameters(plan):
     )
 
 
-def pin_threads(pid):
-    """Pins each CPU of User-mode Linux, which is a thread, to a CPU of its own, and with it the
-    host processes of the guest's processes. On two CPUs each system call of the guest costs two
-    wake-ups. They take several times as long as the call, and their time changes with every
+def pin_threads(cpus, pid):
+    """Pins each CPU of User-mode Linux, which is a thread, to a CPU of the host, in turns, and with
+    it the host processes of the guest's processes. On two CPUs each system call of the guest costs
+    two wake-ups. They take several times as long as the call, and their time changes with every
     migration."""
     threads = sorted(int(task) for task in os.listdir(f"/proc/{pid}/task"))
-    for cpu, thread in zip(sorted(os.sched_getaffinity(0)), threads):
+    for cpu, thread in zip(itertools.cycle(sorted(os.sched_getaffinity(0))), threads[:cpus]):
         os.sched_setaffinity(thread, {cpu})
 
 
@@ -149,7 +150,7 @@ def user_mode(kernel, plan, folder, log):
                 f"BENCH_PLAN={file.name}",
             ],
             log,
-            pin_threads,
+            partial(pin_threads, plan["cpus"]),
         )
 
 

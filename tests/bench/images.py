@@ -40,9 +40,6 @@ COLD = tuple(
     )
 )
 
-# The images that are also files, below loop devices.
-ON_DISK = ("layer3.0", "layer3.1", "layer3.2", "erofs-4k")
-
 # The images that a group needs.
 GROUPS = {
     "zfile": ("lz4-4k", "ext4", "verity"),
@@ -70,6 +67,8 @@ GROUPS = {
         "squashfs-zstd-128k",
     ),
     "cold": (*COLD, "cold-disk"),
+    "loops": ("list", "list-large", "layer3.0", "layer3.1", "layer3.2", "disk"),
+    "cpus": ("lz4-4k", "ext4"),
     "peer": ("ext4", "list", "layer3.0", "layer3.1", "layer3.2"),
     "scale": ("crowd-content", *(f"crowd.{n}" for n in range(10)), "deep"),
 }
@@ -209,12 +208,14 @@ class Maker:
     def ext4(self, name):
         return self.ext4_of(name, self.tree())
 
+    # The images that are also files of an ext4, over which loop devices are set up.
+    on_disk = ("layer3.0", "layer3.1", "layer3.2")
+
     def disk(self, name):
-        """An ext4 with files that are images: what loop devices are set up over."""
         folder = self.path("disk.files")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for image in ON_DISK:
+        for image in self.on_disk:
             os.link(self.get(image)["path"], folder / image)
         return self.ext4_of(name, folder)
 
@@ -412,6 +413,8 @@ class Maker:
 
 class Debian(Maker):
     """The images of the set of programs `root`. Nothing is copied: the set is their source."""
+
+    on_disk = (*Maker.on_disk, "erofs-4k")
 
     def tree(self):
         return programs("root")

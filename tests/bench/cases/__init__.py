@@ -6,7 +6,7 @@ printed with the figures and never enforced, since speed depends on the host. Th
 nothing.
 """
 
-from . import cold, creation, devices, index, peer, scale, stack, targets
+from . import cold, cpus, creation, devices, index, loops, peer, scale, stack, targets
 
 CASES = (
     *targets.CASES,
@@ -15,6 +15,8 @@ CASES = (
     *creation.CASES,
     *stack.CASES,
     *cold.CASES,
+    *loops.CASES,
+    *cpus.CASES,
     *scale.CASES,
     *peer.CASES,
 )
@@ -60,6 +62,12 @@ NAMES = {
     "squashfs-128k": "squashfs LZ4 128K",
     "squashfs-zstd-128k": "squashfs ZSTD 128K",
     "best": "the fastest of EROFS and squashfs, LZ4",
+    "direct-512": "direct, reads ahead 512 KiB",
+    "buffered": "buffered",
+    "buffered-512-above": "buffered, reads ahead 512 KiB above",
+    "buffered-512-below": "buffered, reads ahead 512 KiB below",
+    "buffered-512": "buffered, reads ahead 512 KiB both",
+    "buffered-0-below": "buffered, reads ahead nothing below",
     "cached": "all in the page cache",
     "one": "the only image",
     "peer": "the process in user space",

@@ -19,8 +19,10 @@ import sys
 import traceback
 
 import cold
+import cpus
 import creation
 import devices
+import loops
 import peer
 import scale
 import stack
@@ -34,6 +36,8 @@ GROUPS = {
     **creation.GROUPS,
     **stack.GROUPS,
     **cold.GROUPS,
+    **loops.GROUPS,
+    **cpus.GROUPS,
     **scale.GROUPS,
     **peer.GROUPS,
 }

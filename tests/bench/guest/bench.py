@@ -168,14 +168,17 @@ class Bench:
         )
 
     def rate(self, case, contender, *args):
+        """Reports the reads in a second, and returns them."""
         done = self.reader(*args)
+        rate = done["reads"] / done["ns"] * 1e9
         self.sample(
             case,
             contender,
-            done["reads"] / done["ns"] * 1e9,
+            rate,
             "reads/s",
             cpu_per_gib=done["cpu"] / (done["bytes"] / (1 << 30)),
         )
+        return rate
 
     def cells(self, prefix, contender, device, limit):
         """Reads a device in six ways: sequentially and at random, with one reader and with two."""

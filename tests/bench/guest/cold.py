@@ -31,10 +31,10 @@ PEERS = {
 }
 
 
-def loops(direct):
+def loops(names, direct, prefix=""):
     """Loop devices over the files of the mounted disk, as overlaybdsetup creates them."""
     return {
-        f"cold-{name}": run(
+        f"{prefix}{name}": run(
             "losetup",
             "--find",
             "--show",
@@ -42,7 +42,7 @@ def loops(direct):
             f"--direct-io={'on' if direct else 'off'}",
             f"{DISK}/{name}",
         ).strip()
-        for name in (*LAYERS, "erofs-4k")
+        for name in names
     }
 
 
@@ -52,12 +52,12 @@ def lower_reads(devices):
     return sum(int(field[2]) for field in fields) * SECTOR, sum(int(field[0]) for field in fields)
 
 
-def table_of(bench, disks, made):
+def table_of(bench, disks, made, prefix=""):
     """The table of all layers, over ZFiles on these disks, whose devices are created."""
-    table = f"0 {bench.images['cold-ext4']['bytes'] // SECTOR} lsmt_target"
+    table = f"0 {bench.images[f'{prefix}ext4']['bytes'] // SECTOR} lsmt_target"
     for n, layer in enumerate(LAYERS):
-        facts = bench.images[f"cold-{layer}"]
-        lower = disks[f"cold-{layer}"]
+        facts = bench.images[f"{prefix}{layer}"]
+        lower = disks[f"{prefix}{layer}"]
         device = bench.create(
             f"z{n}", f"0 {facts['content'] // SECTOR} zfile_target {lower} {facts['bytes']}"
         )
@@ -73,7 +73,7 @@ def mounted(bench, disks, contender):
     if contender == "ours":
         bench.module("ours")
         made.append("m")
-        device, kind = bench.create("m", table_of(bench, disks, made)), "ext4"
+        device, kind = bench.create("m", table_of(bench, disks, made, "cold-")), "ext4"
     elif contender == "linear":
         sectors = bench.images["cold-ext4"]["bytes"] // SECTOR
         made.append("l")
@@ -140,12 +140,11 @@ def on_loops(bench, disk):
     try:
         for _ in bench.rounds("cold-loop"):
             for case, direct in (("cold-direct", True), ("cold-buffered", False)):
-                disks = loops(direct)
+                disks = loops((*LAYERS, "erofs-4k"), direct, "cold-")
                 for contender in ("ours", "erofs-4k"):
                     with mounted(bench, disks, contender):
                         measure(bench, case, contender, [disk])
-                for device in disks.values():
-                    run("losetup", "--detach", device)
+                run("losetup", "--detach", *disks.values())
     finally:
         run("umount", DISK)
 
