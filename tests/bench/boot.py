@@ -141,9 +141,6 @@ def user_mode(kernel, plan, folder, log):
                 "con0=fd:0,fd:1",
                 "ssl=null",
                 "seccomp=on",
-                # User-mode Linux knows no caches that CPUs share, so workqueues would keep each
-                # work on the CPU that queued it. On one socket of a real machine they do not.
-                "workqueue.default_affinity_scope=system",
                 f"ncpus={plan['cpus']}",
                 "quiet",
                 *parameters(plan),
