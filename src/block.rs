@@ -12,11 +12,9 @@
 //! | [`lower_bio`] | a bio that a driver submits, in memory of its own |
 //! | [`status`] | `blk_status_t` |
 //! | [`limits`] | `struct queue_limits` |
-//! | [`logical_block`] | the logical block size of a device |
 
 pub(crate) mod bio;
 pub(crate) mod bio_list;
 pub(crate) mod limits;
-pub(crate) mod logical_block;
 pub(crate) mod lower_bio;
 pub(crate) mod status;

@@ -3,31 +3,24 @@
 //! `zfile_target <device> <zfile_bytes>`: a ZFile as the block device of its decompressed content.
 //!
 //! `ctr` checks the ZFile and loads its jump table. `map` plans which stored blocks a bio needs and
-//! submits one lower read for them. `complete_read` decompresses them into the bio. Only parts of
-//! blocks larger than 4 KiB go through the block cache.
+//! submits one lower read for them. `complete_read` decompresses them into the bio. The arithmetic
+//! of both is in the `format` crate. Only parts of blocks larger than 4 KiB go through the block
+//! cache.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | [`open`] | constructs a target from a table line |
-//! | [`plan`] | from a range of content to the lower read that it takes |
-//! | [`decode`] | from stored blocks to the data of a bio |
 //! | [`codec`] | LZ4 and ZSTD |
 //! | [`stats`] | the counters of the status line |
 
 mod codec;
-mod decode;
 mod open;
-mod plan;
 mod stats;
 
 use self::{
     codec::{
         Codec,
         Decoder, //
-    },
-    plan::{
-        Blocks,
-        Planner, //
     },
     stats::Stats, //
 };
@@ -76,7 +69,10 @@ use crate::{
         },
         read_through::LowerRead,
     },
-    sys::zstd::ZstdContexts,
+    sys::{
+        crc32c::crc32c,
+        zstd::ZstdContexts, //
+    },
 };
 use core::{
     fmt::{
@@ -96,7 +92,13 @@ use overlaybd_format::{
         Sector,
         SECTOR_SIZE, //
     },
-    zfile::Group,
+    zfile::{
+        BlockError,
+        BlockRange,
+        Group,
+        Planner,
+        ReadError, //
+    },
 };
 
 /// The longest read that is answered in one piece, in sectors: 256 KiB, four of the largest blocks.
@@ -173,6 +175,20 @@ impl Zfile {
                 _ => return bio.kill(),
             }
         }
+    }
+
+    /// Counts and logs why a block cannot be read.
+    fn corrupt(&self, error: ReadError) -> Corrupt {
+        if let ReadError::Block(error) = error {
+            let counter = match error {
+                BlockError::Crc { .. } => &self.stats.crc_errors,
+                _ => &self.stats.decompress_errors,
+            };
+            counter.add(1);
+            self.log
+                .error_ratelimited(format_args!("{}: {error}", self.source.device));
+        }
+        Corrupt
     }
 }
 
@@ -269,7 +285,7 @@ impl Target for Zfile {
 }
 
 impl ReadThrough for Zfile {
-    type Request = Blocks;
+    type Request = BlockRange;
     type Workspace<'a> = Decoder<'a>;
 
     fn lower_failed(&self) {
@@ -283,16 +299,18 @@ impl ReadThrough for Zfile {
     fn complete_read(
         &self,
         mut decoder: Decoder<'_>,
-        blocks: &Blocks,
+        blocks: &BlockRange,
         read: &[u8],
         scratch: &mut [u8],
         block: Option<&mut [u8]>,
         out: &mut BioWriter<'_>,
     ) -> Result<(), Corrupt> {
         self.stats.blocks_decompressed.add(blocks.count());
+        let planner = &self.planner;
         match block {
-            Some(block) => self.decode_part(blocks, read, block, out, &mut decoder),
-            None => self.decode_all(blocks, read, scratch, out, &mut decoder),
+            Some(block) => planner.read_part(blocks, read, block, out, crc32c, &mut decoder),
+            None => planner.read_all(blocks, read, scratch, out, crc32c, &mut decoder),
         }
+        .map_err(|error| self.corrupt(error))
     }
 }

@@ -10,7 +10,8 @@ use crate::{
         shl_u32,
         shl_u64,
         shr_u64,
-        sub_u32, //
+        sub_u32,
+        sub_u64, //
     },
     convert::{
         u64_from,
@@ -261,8 +262,73 @@ impl BlockSize {
 
     /// The bits of an offset that are within a block.
     #[inline]
-    fn mask(self) -> u64 {
+    pub(crate) fn mask(self) -> u64 {
         u64::from(sub_u32(self.get(), 1))
+    }
+}
+
+/// The logical block size of a block device, the unit in which it is read: a power of two, 512
+/// bytes or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogicalBlockSize {
+    shift: u32,
+}
+
+impl LogicalBlockSize {
+    /// One sector, the smallest logical block.
+    pub const SECTOR: Self = Self {
+        shift: SECTOR_SHIFT,
+    };
+
+    /// A logical block of `bytes` bytes, [`None`] if no device has it.
+    #[inline]
+    #[must_use]
+    pub const fn new(bytes: u32) -> Option<Self> {
+        if bytes.is_power_of_two() && bytes.trailing_zeros() >= SECTOR_SHIFT {
+            Some(Self {
+                shift: bytes.trailing_zeros(),
+            })
+        } else {
+            None
+        }
+    }
+
+    /// The size in bytes.
+    #[inline]
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        shl_u64(1, self.shift)
+    }
+
+    /// Rounds the byte offset `at` down to a whole block.
+    #[inline]
+    #[must_use]
+    pub const fn floor(self, at: u64) -> u64 {
+        at & !self.mask()
+    }
+
+    /// Rounds the byte offset `at` up to a whole block, [`None`] if that is no 64-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn ceil(self, at: u64) -> Option<u64> {
+        if self.divides(at) {
+            Some(at)
+        } else {
+            self.floor(at).checked_add(self.get())
+        }
+    }
+
+    /// Whether the byte offset `at` is a whole number of blocks.
+    #[inline]
+    #[must_use]
+    pub const fn divides(self, at: u64) -> bool {
+        at & self.mask() == 0
+    }
+
+    /// The bits of an offset that are within a block.
+    #[inline]
+    const fn mask(self) -> u64 {
+        sub_u64(self.get(), 1)
     }
 }
 
@@ -276,6 +342,27 @@ impl fmt::Display for BlockSize {
 mod tests {
     use super::*;
     use std::string::ToString;
+
+    #[test]
+    fn logical_blocks() {
+        for bytes in [0, 1, 256, 513, 768, 4095] {
+            assert_eq!(LogicalBlockSize::new(bytes), None);
+        }
+        for bytes in [512, 4096, 65536, 1 << 31] {
+            let block = LogicalBlockSize::new(bytes).unwrap();
+            let size = u64::from(bytes);
+            assert_eq!(block.get(), size);
+            for at in [0, 1, size - 1, size, size + 1, 5 * size, u64::MAX - size] {
+                assert_eq!(block.floor(at), at / size * size);
+                assert_eq!(block.ceil(at), at.checked_next_multiple_of(size));
+                assert_eq!(block.divides(at), at % size == 0);
+            }
+            assert_eq!(block.ceil(u64::MAX), None);
+        }
+        let smaller = LogicalBlockSize::SECTOR;
+        assert!(smaller < LogicalBlockSize::new(1024).unwrap());
+        assert_eq!(smaller.get(), SECTOR_SIZE);
+    }
 
     #[test]
     fn positions_do_not_wrap() {

@@ -12,13 +12,13 @@
 //!    compression. Otherwise [`PendingTrailer`] has the offset of the trailer.
 //! 2. A [`JumpTableBuilder`] with [`groups_needed`] groups of memory takes the index, in pieces of
 //!    any length.
-//! 3. For each read, [`JumpTable::span`] is the range to read, [`JumpTable::blocks`] lists the
-//!    blocks in it, and [`decode`] decompresses each of them.
+//! 3. For each read, [`Planner::plan`] says what to read, and [`Planner::read_all`] decompresses
+//!    that into an [`Output`].
 //!
 //! ```
-//! use overlaybd_format::units::{BlockIndex, Bytes, CompressedOffset};
+//! use overlaybd_format::units::{Bytes, CompressedOffset, ContentOffset, LogicalBlockSize};
 //! use overlaybd_format::zfile::{
-//!     decode, groups_needed, open, Group, JumpTableBuilder, Lz4, HeaderOutcome,
+//!     groups_needed, open, Group, HeaderOutcome, JumpTableBuilder, Lz4, Planner,
 //! };
 //!
 //! // Any implementation is good; the kernel has crc32c().
@@ -57,10 +57,15 @@
 //! builder.push(&26u32.to_le_bytes()).unwrap();
 //! let table = builder.finish().unwrap();
 //!
-//! let first = BlockIndex::new(0);
-//! assert_eq!(table.span(first, first), Some((CompressedOffset::new(512), Bytes::new(26))));
-//! let mut content = [0xaa; 4096];
-//! decode(table.layout(), first, block, &mut content, crc32c, &mut Lz4).unwrap();
+//! let planner = Planner::new(table, LogicalBlockSize::SECTOR);
+//! let plan = planner.plan(ContentOffset::new(1000), Bytes::new(2000)).unwrap();
+//! assert_eq!((plan.sector.get(), plan.len), (1, 512));
+//! // The caller reads this. The index follows the block.
+//! let mut read = [0; 512];
+//! read[..26].copy_from_slice(block);
+//! let (mut scratch, mut content) = ([0; 4096], [0xaa; 2000]);
+//! let mut out = &mut content[..];
+//! planner.read_all(&plan.blocks, &read, &mut scratch, &mut out, crc32c, &mut Lz4).unwrap();
 //! assert!(content.iter().all(|byte| *byte == 0));
 //! ```
 //!
@@ -79,6 +84,8 @@ mod header_trailer;
 mod jump_table;
 mod layout;
 mod lz4;
+mod plan;
+mod read;
 #[cfg(test)]
 mod testing;
 
@@ -106,3 +113,12 @@ pub use layout::{
     PendingTrailer, //
 };
 pub use lz4::Lz4;
+pub use plan::{
+    BlockRange,
+    Plan,
+    Planner, //
+};
+pub use read::{
+    Output,
+    ReadError, //
+};

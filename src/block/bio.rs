@@ -14,7 +14,10 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::prelude::*;
-use overlaybd_format::units::Sector;
+use overlaybd_format::{
+    units::Sector,
+    zfile::Output, //
+};
 
 /// A bio whose owner must end it, exactly once.
 ///
@@ -161,13 +164,11 @@ pub(crate) struct BioWriter<'a> {
     iter: bindings::bvec_iter,
 }
 
-impl BioWriter<'_> {
-    /// How many bytes are not written yet.
-    pub(crate) fn remaining(&self) -> usize {
+impl Output for BioWriter<'_> {
+    fn remaining(&self) -> usize {
         self.iter.bi_size as usize
     }
 
-    /// The rest of the current segment. Empty at the end of the data.
     fn current(&mut self) -> &mut [u8] {
         if self.iter.bi_size == 0 {
             return &mut [];
@@ -188,55 +189,10 @@ impl BioWriter<'_> {
         unsafe { core::slice::from_raw_parts_mut(start.cast(), segment.bv_len as usize) }
     }
 
-    /// Moves past `bytes` bytes, which have been written.
     fn advance(&mut self, bytes: usize) {
         let bytes = bytes.min(self.iter.bi_size as usize) as c_uint;
         // SAFETY: The bio is live by the invariants of `OwnedBio`, and `bytes` are left in it.
         // INVARIANT: The callers have written these bytes.
         unsafe { bindings::dm_overlaybd_bio_advance_iter(self.bio.as_ptr(), &mut self.iter, bytes) }
-    }
-
-    /// Calls `fill` with the memory of the next `bytes` bytes, if one segment holds them all, else
-    /// returns [`None`]. When `fill` fails, the bytes count as not written.
-    pub(crate) fn fill<E>(
-        &mut self,
-        bytes: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Option<Result<(), E>> {
-        let filled = fill(self.current().get_mut(..bytes)?);
-        if filled.is_ok() {
-            self.advance(bytes);
-        }
-        Some(filled)
-    }
-
-    /// Writes `data` next, over as many segments as it takes. Data beyond the end of the bio is
-    /// ignored.
-    pub(crate) fn write(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            let segment = self.current();
-            let n = segment.len().min(data.len());
-            let (Some(place), Some((now, later))) =
-                (segment.get_mut(..n), data.split_at_checked(n))
-            else {
-                return;
-            };
-            if n == 0 {
-                return;
-            }
-            place.copy_from_slice(now);
-            self.advance(n);
-            data = later;
-        }
-    }
-
-    /// Writes zeros to the end of the data.
-    pub(crate) fn zero_rest(&mut self) {
-        while self.iter.bi_size > 0 {
-            let segment = self.current();
-            let n = segment.len();
-            segment.fill(0);
-            self.advance(n);
-        }
     }
 }

@@ -27,10 +27,13 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::prelude::*;
-use overlaybd_format::units::{
-    Sector,
-    Sectors,
-    SECTOR_SIZE, //
+use overlaybd_format::{
+    units::{
+        Sector,
+        Sectors,
+        SECTOR_SIZE, //
+    },
+    zfile::Output,
 };
 
 /// What `map` returns to device-mapper.

@@ -9,7 +9,6 @@
 
 use crate::{
     bindings,
-    block::logical_block::LogicalBlockSize,
     sys::context::killed, //
 };
 use core::{
@@ -22,6 +21,7 @@ use core::{
 use kernel::prelude::*;
 use overlaybd_format::units::{
     Bytes,
+    LogicalBlockSize,
     SECTOR_SIZE, //
 };
 
@@ -136,7 +136,8 @@ impl LowerDevice {
     pub(crate) fn logical_block_size(&self) -> LogicalBlockSize {
         // SAFETY: `bdev` gives a live block device.
         let bytes = unsafe { bindings::dm_overlaybd_bdev_logical_block_size(self.bdev()) };
-        LogicalBlockSize::new(bytes)
+        // The block layer refuses queues with any other size.
+        LogicalBlockSize::new(bytes).unwrap_or(LogicalBlockSize::SECTOR)
     }
 
     /// Reads `len` bytes from the byte `at` and calls `consume` with them, in order, in pieces.

@@ -39,10 +39,13 @@ use kernel::{
         UniqueArc, //
     },
 };
-use overlaybd_format::units::{
-    BlockIndex,
-    BlockSize,
-    ContentOffset, //
+use overlaybd_format::{
+    units::{
+        BlockIndex,
+        BlockSize,
+        ContentOffset, //
+    },
+    zfile::Output,
 };
 
 /// The most slots of a cache.

@@ -37,7 +37,10 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::prelude::*;
-use overlaybd_format::units::Bytes;
+use overlaybd_format::{
+    units::Bytes,
+    zfile::Output, //
+};
 
 /// The most bytes to decompress outside of the submitting task and of the threads of the workqueue.
 /// LZ4 takes 5 us for them, less than waking a thread.

@@ -4,10 +4,6 @@
 
 use super::{
     codec::Codec,
-    plan::{
-        max_block_buffer,
-        Planner, //
-    },
     stats::Stats,
     Context,
     Zfile,
@@ -50,7 +46,8 @@ use overlaybd_format::{
         HeaderOutcome,
         JumpTable,
         JumpTableBuilder,
-        Layout, //
+        Layout,
+        Planner, //
     },
 };
 
@@ -78,13 +75,12 @@ impl Zfile {
         let layout = read_layout(&source)?;
         let codec = acquire_codec(context, &source, &layout)?;
         let table = load_table(&source, layout)?;
-        let logical_block = source.device.logical_block_size();
+        let planner = Planner::new(table, source.device.logical_block_size());
         let no_memory = |errno| Refusal::BufferMemory {
             device: source.device.name(),
             errno,
         };
-        let unit = max_block_buffer(&layout, logical_block);
-        let buffers = BufferPool::new(unit).map_err(no_memory)?;
+        let buffers = BufferPool::new(planner.max_block_buffer()).map_err(no_memory)?;
         let cache = new_cache(layout.block_size()).map_err(no_memory)?;
         let stats = Stats::new().map_err(no_memory)?;
         // The last sector may be filled up with zeros.
@@ -92,7 +88,7 @@ impl Zfile {
         setup.set_max_io_len(MAX_IO_SECTORS);
         Ok(Self {
             source,
-            planner: Planner::new(table, logical_block),
+            planner,
             buffers,
             codec,
             cache,

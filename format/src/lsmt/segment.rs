@@ -15,6 +15,7 @@ use crate::{
     },
     fields::u64_at,
     units::{
+        LogicalBlockSize,
         Sector,
         Sectors, //
     },
@@ -225,6 +226,21 @@ impl Segment {
         self.content & ZEROED != 0
     }
 
+    /// Whether devices can read it whose logical blocks are larger than sectors: `image` those of
+    /// the device that has the image, `layer` those of the one that has the blob.
+    ///
+    /// Reads of the image are whole blocks of that device. If all borders between segments are as
+    /// well, so are all parts of a read. The data starts at a whole block of the blob.
+    #[must_use]
+    pub fn fits(self, image: LogicalBlockSize, layer: LogicalBlockSize) -> bool {
+        let divides = |block: LogicalBlockSize, at: Sector| {
+            at.to_bytes().is_some_and(|at| block.divides(at.get()))
+        };
+        divides(image, self.start())
+            && divides(image, self.end())
+            && (self.zeroed() || divides(layer, self.source()))
+    }
+
     /// The layer it comes from, 0 for the lowest.
     #[inline]
     #[must_use]
@@ -253,6 +269,22 @@ mod tests {
         entry,
         zeros, //
     };
+
+    #[test]
+    fn logical_blocks() {
+        let block = |bytes| LogicalBlockSize::new(bytes).unwrap();
+        let sector = LogicalBlockSize::SECTOR;
+        assert!(data(1, 1, 1).fits(sector, sector));
+        assert!(data(8, 16, 8).fits(block(4096), block(4096)));
+        assert!(data(8, 16, 9).fits(block(4096), sector));
+        assert!(!data(8, 16, 9).fits(block(4096), block(1024)));
+        assert!(!data(9, 15, 8).fits(block(4096), sector));
+        assert!(!data(8, 15, 8).fits(block(4096), sector));
+        assert!(!data(8, 16, 8).fits(block(8192), sector));
+        // What is zero has no place in the blob.
+        assert!(zeros(8, 16).fits(block(4096), block(65536)));
+        assert!(!zeros(8, 17).fits(block(1024), sector));
+    }
 
     #[test]
     fn fields_do_not_touch_each_other() {

@@ -3,10 +3,10 @@
 //! Reads the content of a ZFile, by `overlaybd_format`.
 
 use crate::{crc32c, Error, ReadAt, Zstd};
-use overlaybd_format::units::{Bytes, ContentOffset};
+use overlaybd_format::units::{Bytes, ContentOffset, LogicalBlockSize, SECTOR_SIZE};
 use overlaybd_format::zfile::{
-    decode, groups_needed, open, Algorithm, Decompress, Group, HeaderOutcome, JumpTable,
-    JumpTableBuilder, Layout, Lz4, HEADER_LEN,
+    groups_needed, open, Algorithm, Decompress, Group, HeaderOutcome, JumpTable, JumpTableBuilder,
+    Layout, Lz4, Planner, ReadError, HEADER_LEN,
 };
 use std::sync::Mutex;
 
@@ -17,7 +17,7 @@ const INDEX_PIECE: u64 = 100_001;
 #[derive(Debug)]
 pub struct ZfileReader<R> {
     file: R,
-    table: JumpTable<Vec<Group>>,
+    planner: Planner<Vec<Group>>,
     /// Created when it is needed, and kept.
     zstd: Mutex<Option<Zstd>>,
 }
@@ -54,22 +54,22 @@ impl<R: ReadAt> ZfileReader<R> {
         }
         Ok(Self {
             file,
-            table: builder.finish()?,
+            planner: Planner::new(builder.finish()?, LogicalBlockSize::SECTOR),
             zstd: Mutex::default(),
         })
     }
 
     /// The layout of the file.
     pub const fn layout(&self) -> &Layout {
-        self.table.layout()
+        self.planner.layout()
     }
 
     /// Where each block is in the file.
     pub const fn table(&self) -> &JumpTable<Vec<Group>> {
-        &self.table
+        self.planner.table()
     }
 
-    /// Reads with this codec.
+    /// Reads with this codec, as the kernel module does.
     fn read_with(
         &self,
         offset: u64,
@@ -77,47 +77,30 @@ impl<R: ReadAt> ZfileReader<R> {
         codec: &mut impl Decompress,
     ) -> Result<(), Error> {
         let past_end = || Error::Io(std::io::ErrorKind::UnexpectedEof.into());
-        let layout = self.layout();
-        let Some(last) = (buf.len() as u64).checked_sub(1) else {
+        if buf.is_empty() {
             return Ok(());
-        };
-        let last = offset.checked_add(last).ok_or_else(past_end)?;
-        let size = layout.block_size();
-        let (first_block, mut skip) = size
-            .locate(ContentOffset::new(offset))
-            .ok_or_else(past_end)?;
-        let (last_block, _) = size.locate(ContentOffset::new(last)).ok_or_else(past_end)?;
-        if last >= layout.content_len().get() {
+        }
+        let end = offset.checked_add(buf.len() as u64).ok_or_else(past_end)?;
+        if end > self.layout().content_len().get() {
             return Err(past_end());
         }
-
-        let (start, len) = self
-            .table
-            .span(first_block, last_block)
+        let plan = self
+            .planner
+            .plan(ContentOffset::new(offset), Bytes::of_memory(buf.len()))
             .ok_or_else(past_end)?;
-        let mut stored = vec![0; usize::try_from(len.get()).map_err(|_| past_end())?];
-        self.file.read_at(start.get(), &mut stored)?;
-
-        let mut stored = stored.as_slice();
-        let mut rest = buf;
-        let mut bounce = vec![0; size.to_usize()];
-        for (block, place) in self.table.blocks(first_block, last_block) {
-            let (bytes, behind) = stored.split_at(place.len as usize);
-            stored = behind;
-            let content = layout.block_len(block).ok_or_else(past_end)?;
-            let wanted = (content - skip).min(rest.len());
-            let (out, behind) = rest.split_at_mut(wanted);
-            if wanted == content {
-                decode(layout, block, bytes, out, crc32c, codec)?;
-            } else {
-                let bounce = &mut bounce[..content];
-                decode(layout, block, bytes, bounce, crc32c, codec)?;
-                out.copy_from_slice(&bounce[skip..skip + wanted]);
-            }
-            rest = behind;
-            skip = 0;
-        }
-        Ok(())
+        let mut memory = vec![0; plan.buffer];
+        let (read, scratch) = memory.split_at_mut(plan.len);
+        // The file may end within its last sector, behind the blocks.
+        let at = plan.sector.get() * SECTOR_SIZE;
+        let there = usize::try_from(self.file.len() - at).map_or(plan.len, |len| len.min(plan.len));
+        self.file.read_at(at, &mut read[..there])?;
+        let mut out = buf;
+        self.planner
+            .read_all(&plan.blocks, read, scratch, &mut out, crc32c, codec)
+            .map_err(|error| match error {
+                ReadError::Block(error) => error.into(),
+                _ => past_end(),
+            })
     }
 }
 
