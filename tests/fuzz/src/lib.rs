@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 use overlaybd_format::units::Bytes;
-use overlaybd_format::zfile::{self, HeaderOutcome, Layout};
+use overlaybd_format::zfile::{
+    self, Group, HeaderOutcome, JumpTable, JumpTableBuilder, Layout, OpenError, Output,
+};
 use overlaybd_image::{crc32c, fix_digest};
 
 /// An input, consumed from its front. Bytes after its end are zero.
@@ -105,6 +107,77 @@ impl Header {
         match zfile::open(&self.area(), Bytes::new(zfile_len), crc32c)? {
             HeaderOutcome::Complete(layout) => Ok(layout),
             HeaderOutcome::NeedsTrailer(_) => panic!("the header is overwritten"),
+        }
+    }
+}
+
+/// The jump table of a ZFile with a trailer.
+pub fn load_table(file: &[u8]) -> Result<JumpTable<Vec<Group>>, OpenError> {
+    let area = |at: usize| file[at..at + 512].try_into().unwrap();
+    let layout = match zfile::open(&area(0), Bytes::of_memory(file.len()), crc32c)? {
+        HeaderOutcome::Complete(layout) => layout,
+        HeaderOutcome::NeedsTrailer(pending) => {
+            pending.finish(&area(pending.offset().get() as usize), crc32c)?
+        }
+    };
+    let memory = vec![Group::EMPTY; zfile::groups_needed(layout.block_count())];
+    let mut builder = JumpTableBuilder::new(layout, memory, crc32c)?;
+    let index = layout.index_offset().get() as usize;
+    builder.push(&file[index..index + layout.index_len().get() as usize])?;
+    builder.finish()
+}
+
+/// Memory in pieces, which is written in order.
+#[derive(Debug)]
+pub struct Segments {
+    segments: Vec<Vec<u8>>,
+    /// The segment that is being written, and how much of it is.
+    at: (usize, usize),
+}
+
+impl Segments {
+    /// The memory with these bytes, in pieces by the bits of `pattern`.
+    pub fn new(bytes: &[u8], mut pattern: u64) -> Self {
+        const LENS: [usize; 16] = [
+            1, 3, 100, 511, 512, 513, 1024, 1500, 2048, 4095, 4096, 4097, 8192, 16384, 32768, 65536,
+        ];
+        let (mut segments, mut rest) = (Vec::new(), bytes);
+        while !rest.is_empty() {
+            let len = LENS[(pattern & 15) as usize];
+            pattern = pattern.rotate_right(4);
+            let (now, behind) = rest.split_at(len.min(rest.len()));
+            segments.push(now.to_vec());
+            rest = behind;
+        }
+        Self {
+            segments,
+            at: (0, 0),
+        }
+    }
+
+    /// What the memory holds.
+    pub fn bytes(self) -> Vec<u8> {
+        self.segments.concat()
+    }
+}
+
+impl Output for Segments {
+    fn remaining(&self) -> usize {
+        let segments = self.segments.iter().skip(self.at.0);
+        segments.map(Vec::len).sum::<usize>() - self.at.1
+    }
+
+    fn current(&mut self) -> &mut [u8] {
+        let (segment, at) = self.at;
+        self.segments
+            .get_mut(segment)
+            .map_or(&mut [], |segment| &mut segment[at..])
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.at.1 += bytes;
+        if self.at.1 == self.segments[self.at.0].len() {
+            self.at = (self.at.0 + 1, 0);
         }
     }
 }
