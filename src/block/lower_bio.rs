@@ -97,6 +97,9 @@ impl LowerBio {
 
     /// Takes the result of a read that has ended.
     ///
+    /// A device can lose the support of reads that do not wait, when it has a new table. It then
+    /// declines them, too: its status for such a read becomes `BLK_STS_AGAIN`.
+    ///
     /// # Safety
     ///
     /// `bio` must come from [`init_read`](Self::init_read), and its `end_io` must be running.
@@ -104,6 +107,14 @@ impl LowerBio {
         // SAFETY: By the safety requirements of this function the bio belongs to the caller again.
         unsafe { bindings::bio_uninit(bio) };
         // SAFETY: As above.
-        BlkError::check(unsafe { (*bio).bi_status })
+        let bio = unsafe { &*bio };
+        let nowait = bio.bi_opf & bindings::DM_OVERLAYBD_REQ_NOWAIT != 0;
+        BlkError::check(bio.bi_status).map_err(|error| {
+            if nowait && error == BlkError::NOTSUPP {
+                BlkError::AGAIN
+            } else {
+                error
+            }
+        })
     }
 }

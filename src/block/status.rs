@@ -25,6 +25,12 @@ impl BlkError {
         None => panic!("BLK_STS_AGAIN is an error"),
     };
 
+    /// `BLK_STS_NOTSUPP`: the device does not know such a bio.
+    pub(super) const NOTSUPP: Self = match NonZero::new(bindings::DM_OVERLAYBD_BLK_STS_NOTSUPP) {
+        Some(status) => Self(status),
+        None => panic!("BLK_STS_NOTSUPP is an error"),
+    };
+
     /// The result that a `blk_status_t` stands for.
     pub(super) fn check(status: bindings::blk_status_t) -> Result<(), Self> {
         NonZero::new(status).map_or(Ok(()), |status| Err(Self(status)))

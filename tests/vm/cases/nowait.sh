@@ -53,4 +53,20 @@ for size in 4096 65536; do
 	expect_eq "errors that were counted" "$count" 0
 	dm_remove n
 done
+
+# The lower device is given a table without the feature, which the device above still promises.
+note "a lower device that no longer answers"
+if has_target flakey; then
+	sectors=$(sectors_of /dev/narrow)
+	dm_create under "0 $sectors linear /dev/narrow 0" -r
+	dm_create n "0 2048 zfile_target /dev/mapper/under $(stat -c %s "$CASE_TMP/65536")" -r
+	dmsetup load under -r --table "0 $sectors flakey /dev/narrow 0 1000 0"
+	dmsetup resume under
+	counts /dev/mapper/n "$CASE_TMP/65536.content" 60 4
+	[ "$refused" -gt 0 ] || fail "never declined"
+	count_of n read_errors
+	expect_eq "errors that were counted" "$count" 0
+	dm_remove n
+	dm_remove under
+fi
 report "$did"
