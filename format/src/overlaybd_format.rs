@@ -129,6 +129,7 @@ mod convert;
 mod error;
 mod fields;
 mod header_trailer;
+mod output;
 mod records;
 #[cfg(test)]
 mod testing;
@@ -142,6 +143,7 @@ pub use error::{
     FormatError,
     StructureError, //
 };
+pub use output::Output;
 
 /// CRC-32C (Castagnoli, reflected polynomial `0x82f63b78`) without initial or final inversion.
 ///

@@ -13,7 +13,7 @@
 //! 2. A [`JumpTableBuilder`] with [`groups_needed`] groups of memory takes the index, in pieces of
 //!    any length.
 //! 3. For each read, [`Planner::plan`] says what to read, and [`Planner::read_all`] decompresses
-//!    that into an [`Output`].
+//!    that into an [`Output`](crate::Output).
 //!
 //! ```
 //! use overlaybd_format::units::{Bytes, CompressedOffset, ContentOffset, LogicalBlockSize};
@@ -118,7 +118,4 @@ pub use plan::{
     Plan,
     Planner, //
 };
-pub use read::{
-    Output,
-    ReadError, //
-};
+pub use read::ReadError;

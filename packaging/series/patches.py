@@ -37,6 +37,7 @@ PATCHES = (
             "format/src/overlaybd_format.rs",
             "format/src/arith.rs",
             "format/src/convert.rs",
+            "format/src/output.rs",
             "format/src/units.rs",
         ),
         """\

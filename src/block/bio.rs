@@ -16,7 +16,7 @@ use core::{
 use kernel::prelude::*;
 use overlaybd_format::{
     units::Sector,
-    zfile::Output, //
+    Output, //
 };
 
 /// A bio whose owner must end it, exactly once.

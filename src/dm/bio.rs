@@ -33,7 +33,7 @@ use overlaybd_format::{
         Sectors,
         SECTOR_SIZE, //
     },
-    zfile::Output,
+    Output, //
 };
 
 /// What `map` returns to device-mapper.

@@ -45,7 +45,7 @@ use overlaybd_format::{
         BlockSize,
         ContentOffset, //
     },
-    zfile::Output,
+    Output, //
 };
 
 /// The most slots of a cache.

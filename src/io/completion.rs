@@ -39,7 +39,7 @@ use core::ptr::NonNull;
 use kernel::prelude::*;
 use overlaybd_format::{
     units::Bytes,
-    zfile::Output, //
+    Output, //
 };
 
 /// The most bytes to decompress outside of the submitting task and of the threads of the workqueue.

@@ -8,9 +8,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use overlaybd_format::units::{Bytes, ContentOffset, LogicalBlockSize, Sectors, SECTOR_SIZE};
-use overlaybd_format::zfile::{
-    Algorithm, Decompress, Group, Lz4, Output, Plan, Planner, ReadError,
-};
+use overlaybd_format::zfile::{Algorithm, Decompress, Group, Lz4, Plan, Planner, ReadError};
+use overlaybd_format::Output;
 use overlaybd_fuzz::{load_table, Input, Segments};
 use overlaybd_image::{crc32c, ZfileWriter, Zstd};
 use std::cell::RefCell;

@@ -7,8 +7,9 @@
 
 use overlaybd_format::units::Bytes;
 use overlaybd_format::zfile::{
-    self, Group, HeaderOutcome, JumpTable, JumpTableBuilder, Layout, OpenError, Output,
+    self, Group, HeaderOutcome, JumpTable, JumpTableBuilder, Layout, OpenError,
 };
+use overlaybd_format::Output;
 use overlaybd_image::{crc32c, fix_digest};
 
 /// An input, consumed from its front. Bytes after its end are zero.
