@@ -267,6 +267,12 @@ impl BlockSize {
     }
 }
 
+impl fmt::Display for BlockSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.get(), f)
+    }
+}
+
 /// The logical block size of a block device, the unit in which it is read: a power of two, 512
 /// bytes or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -329,12 +335,6 @@ impl LogicalBlockSize {
     #[inline]
     const fn mask(self) -> u64 {
         sub_u64(self.get(), 1)
-    }
-}
-
-impl fmt::Display for BlockSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.get(), f)
     }
 }
 
