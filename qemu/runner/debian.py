@@ -16,8 +16,8 @@ BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_rng", "ext4"]
 MODULES = ["configfs", "dm_mod", "loop", "brd", "null_blk"]
 # Modules that cases load.
 MORE_MODULES = """
-    dm_verity dm_snapshot dm_flakey dm_delay dm_dust dm_zero dm_era dm_crypt erofs squashfs
-    overlay
+    dm_verity dm_snapshot dm_flakey dm_delay dm_dust dm_zero dm_era dm_crypt dm_integrity erofs
+    squashfs overlay crc32c_cryptoapi
 """.split()
 
 
