@@ -139,5 +139,9 @@ impl Target for Lsmt {
 
     fn io_hints(&self, limits: &mut QueueLimits<'_>) {
         limits.clear_geometry();
+        // Device-mapper dereferences a null pointer where it splits a polled bio and the layer is a
+        // dm device itself: the second part carries the flag of a list that it does not have
+        // (REQ_DM_POLL_LIST, seen in 7.3).
+        limits.refuse_polling();
     }
 }

@@ -281,6 +281,8 @@ impl Target for Zfile {
         limits.set_physical_block_size(self.planner.layout().block_size().get());
         limits.lift_max_sectors();
         limits.clear_geometry();
+        // The sender of a bio cannot poll for the end of the reads that the target makes.
+        limits.refuse_polling();
     }
 }
 

@@ -21,6 +21,7 @@ static const blk_status_t DM_OVERLAYBD_BLK_STS_IOERR = BLK_STS_IOERR;
 static const blk_status_t DM_OVERLAYBD_BLK_STS_AGAIN = BLK_STS_AGAIN;
 static const blk_status_t DM_OVERLAYBD_BLK_STS_NOTSUPP = BLK_STS_NOTSUPP;
 static const blk_flags_t DM_OVERLAYBD_BLK_FLAG_MISALIGNED = BLK_FLAG_MISALIGNED;
+static const blk_features_t DM_OVERLAYBD_BLK_FEAT_POLL = BLK_FEAT_POLL;
 static const blk_opf_t DM_OVERLAYBD_REQ_SYNC = REQ_SYNC;
 static const blk_opf_t DM_OVERLAYBD_REQ_META = REQ_META;
 static const blk_opf_t DM_OVERLAYBD_REQ_PRIO = REQ_PRIO;

@@ -42,4 +42,10 @@ impl<'a> QueueLimits<'a> {
         self.0.chunk_sectors = 0;
         self.0.flags &= !bindings::DM_OVERLAYBD_BLK_FLAG_MISALIGNED;
     }
+
+    /// Refuses bios whose sender polls for their end (`REQ_POLLED`): the block layer fails them
+    /// with `EOPNOTSUPP`, as on a disk whose queues are not polled.
+    pub(crate) fn refuse_polling(&mut self) {
+        self.0.features &= !bindings::DM_OVERLAYBD_BLK_FEAT_POLL;
+    }
 }

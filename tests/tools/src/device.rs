@@ -3,7 +3,11 @@
 //! A block device or file, opened read-only for direct or buffered reads.
 
 use crate::{
-    sys::{self, queue::read_at_once, Buffer},
+    sys::{
+        self,
+        queue::{read_at_once, read_while_written, Reads},
+        Buffer,
+    },
     Context, Failure,
 };
 use rustix::fs::OFlags;
@@ -72,20 +76,36 @@ impl Device {
         &self.path
     }
 
-    /// Reads `bytes` bytes from each place that `next` returns, `depth` of them at once, into a
-    /// buffer that holds as many reads. Returns the number of reads.
+    /// Reads from each place that `next` returns, several of them at once, into a buffer that holds
+    /// as many reads, and passes each place and what was read from there to `take`. Returns the
+    /// number of reads.
     ///
     /// # Errors
     ///
-    /// What the kernel reports, or if a read is short.
+    /// What the kernel or `take` reports, or if a read is short.
     pub fn read_at_once(
         &self,
         buffer: &mut Buffer,
-        bytes: u32,
-        depth: u32,
+        how: Reads,
         next: impl FnMut() -> Option<u64>,
+        take: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> Result<u64, Failure> {
-        read_at_once(&self.file, buffer, bytes, depth, next).context(self.path.display())
+        read_at_once(&self.file, buffer, how, next, take).context(self.path.display())
+    }
+
+    /// Reads `bytes` bytes from `at` on into the beginning of a buffer, while another thread writes
+    /// to that memory. Returns the number of bytes read.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    pub fn read_while_written(
+        &self,
+        buffer: &mut Buffer,
+        bytes: u32,
+        at: u64,
+    ) -> io::Result<usize> {
+        read_while_written(&self.file, buffer, bytes, at)
     }
 
     /// Reads `bytes` bytes from `at` on, in order and in large pieces, and passes each with its

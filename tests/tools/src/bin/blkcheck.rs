@@ -7,14 +7,15 @@
 
 use clap::{Args, Parser};
 use overlaybd_tools::{
-    content::Content,
+    content::{compare as compare_bytes, Content},
     device::{Device, Source},
     holes::Holes,
     in_threads,
+    pattern::Pattern,
     random::{Done, Plan, Reader},
     reference::Reference,
     sweep::sweep,
-    sys::{self, Buffer, RangeIoctl},
+    sys::{self, queue::Reads, Buffer, RangeIoctl},
     verity, Context, Failure, SECTOR,
 };
 use rustix::fs::OFlags;
@@ -41,6 +42,12 @@ enum Command {
     /// Units that touch a --bad range must fail with EIO and leave nothing in memory that is not
     /// right.
     Sweep(Sweep),
+    /// Reads at random by io_uring, several reads at once, and compares with a file
+    Queued(Queued),
+    /// Reads at random while another thread writes to the memory that is read into
+    ///
+    /// All reads must succeed and leave the memory behind them as it was. What they read is chance.
+    Overwritten(Overwritten),
     /// Tries to write, discard, zero and flush, and prints the result of each
     Modify {
         /// The device
@@ -136,12 +143,52 @@ struct Sweep {
     bad: Vec<String>,
 }
 
+#[derive(Args)]
+struct Queued {
+    /// The device
+    device: PathBuf,
+    /// The file with what it should hold
+    reference: PathBuf,
+    /// How many reads to do
+    #[arg(long)]
+    reads: usize,
+    /// How many are under way at once
+    #[arg(long, default_value_t = 1)]
+    depth: u32,
+    /// The length of each read, in bytes
+    #[arg(long, default_value_t = 4096)]
+    bytes: u32,
+    /// Looks for the ends of reads instead of waiting for interrupts (IORING_SETUP_IOPOLL)
+    #[arg(long)]
+    polled: bool,
+    /// Chooses what is read, instead of chance
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Args)]
+struct Overwritten {
+    /// The device
+    device: PathBuf,
+    /// How many reads to do
+    #[arg(long)]
+    reads: usize,
+    /// The longest read, in bytes
+    #[arg(long, default_value_t = 256 << 10)]
+    max_bytes: u32,
+    /// Chooses what is read, instead of chance
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
 fn main() {
     let command = Command::parse();
     overlaybd_tools::run(|| match command {
         Command::Hash(args) => hash(&args),
         Command::Compare(args) => compare(&args),
         Command::Sweep(args) => check_all(&args),
+        Command::Queued(args) => queued(&args),
+        Command::Overwritten(args) => overwritten(&args),
         Command::Modify { device } => modify(&device),
         Command::Verity { device, hashes } => hash_tree(&device, &hashes),
     })
@@ -240,6 +287,68 @@ fn check_all(args: &Sweep) -> Result<(), Failure> {
     let (good, bad) =
         sweep(&device, &reference, &holes(&args.bad)?, args.unit).context(args.device.display())?;
     println!("good {good} bad {bad}");
+    Ok(())
+}
+
+fn queued(args: &Queued) -> Result<(), Failure> {
+    let reference = Reference::open(&args.reference, 0, None)?;
+    let device = Device::open(&args.device, true)?;
+    let end = device.len().min(reference.len()) / SECTOR;
+    let sectors = u64::from(args.bytes) / SECTOR;
+    if sectors == 0 || sectors > end || u64::from(args.bytes) % SECTOR != 0 || args.depth == 0 {
+        return Err("--bytes or --depth is not possible".into());
+    }
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut places = (0..args.reads).map(|_| rng.u64(0..=end - sectors) * SECTOR);
+    let mut buffer = Buffer::new(args.bytes as usize * args.depth as usize, false);
+    let how = Reads {
+        bytes: args.bytes,
+        depth: args.depth,
+        polled: args.polled,
+    };
+    let reads = device
+        .read_at_once(
+            &mut buffer,
+            how,
+            || places.next(),
+            |at, read| compare_bytes(&reference, at, read).map_err(io::Error::other),
+        )
+        .context(format_args!("seed {seed}"))?;
+    println!("reads {reads} seed {seed}");
+    Ok(())
+}
+
+fn overwritten(args: &Overwritten) -> Result<(), Failure> {
+    let device = Device::open(&args.device, true)?;
+    let end = device.len() / SECTOR;
+    let max = (u64::from(args.max_bytes) / SECTOR).min(end);
+    if max == 0 {
+        return Err("--max-bytes is not possible".into());
+    }
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut buffer = Buffer::new(args.max_bytes as usize + 4096, false);
+    for n in 0..args.reads {
+        let pattern = Pattern::new(rng.u64(..));
+        pattern.fill(&mut buffer);
+        let sectors = rng.u64(1..=max);
+        let at = rng.u64(0..=end - sectors) * SECTOR;
+        let bytes = (sectors * SECTOR) as u32;
+        let what = format!(
+            "{}: seed {seed} read {n} of {bytes} bytes at {at}",
+            args.device.display()
+        );
+        let read = device.read_while_written(&mut buffer, bytes, at);
+        let read = read.context(&what)?;
+        if read != bytes as usize {
+            return Err(format!("{what}: {read} bytes were read"));
+        }
+        if let Some(at) = pattern.change(&buffer, read..buffer.len()) {
+            return Err(format!("{what}: memory behind it was written, at {at}"));
+        }
+    }
+    println!("reads {} seed {seed}", args.reads);
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use fastrand::Rng;
 use overlaybd_tools::{
     device::{Device, Source},
     dm::{table, Dm},
-    sys::Buffer,
+    sys::{queue, Buffer},
     Context, Failure,
 };
 use std::{
@@ -250,7 +250,12 @@ fn device(args: &Reads, number: u64) -> Result<(), Failure> {
         }
         .map(|unit| from + unit * bytes);
         let reads = if depth > 1 {
-            device.read_at_once(&mut buffer, bytes as u32, depth, || places.next())?
+            let how = queue::Reads {
+                bytes: bytes as u32,
+                depth,
+                polled: false,
+            };
+            device.read_at_once(&mut buffer, how, || places.next(), |_, _| Ok(()))?
         } else {
             let mut reads = 0;
             for at in places {
