@@ -1,14 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Without free memory, reads continue from the reserve and return the right bytes. A constructor
-# whose allocation fails, at any point, refuses the table and leaves nothing allocated.
+# Without free memory, reads continue from the reserve, wait for it where others have it, and return
+# the right bytes. A constructor whose allocation fails, at any point, refuses the table and leaves
+# nothing allocated.
 #
 # timeout: 400
 . /overlaybd/tests/vm/lib.sh
 
 faults=/sys/kernel/debug
-[ -d $faults/failslab ] || lacks "fault injection: allocations cannot be made to fail"
+reserves=$faults/fail_mempool_alloc
+{ [ -d $faults/failslab ] && [ -d $reserves ]; } ||
+	lacks "fault injection: allocations cannot be made to fail"
 
 # faults_on PERCENT TIMES IGNORE-WAIT START END: allocations of the marked tasks fail where a caller
 # is in the code from START to END.
@@ -27,6 +30,20 @@ faults_on() {
 	echo 0 >$faults/fail_page_alloc/min-order
 }
 
+# reserves_on: the mempools that the marked tasks allocate from give out their reserves alone.
+reserves_on() {
+	echo 1 >$reserves/interval
+	echo 0 >$reserves/space
+	echo 0 >$reserves/verbose
+	echo Y >$reserves/task-filter
+	echo "$total" >$reserves/times
+	echo 100 >$reserves/probability
+}
+
+reserves_off() {
+	echo 0 >$reserves/probability
+}
+
 faults_off() {
 	for kind in failslab fail_page_alloc; do
 		echo 0 >$faults/$kind/probability
@@ -35,6 +52,7 @@ faults_off() {
 	done
 }
 undo_add faults_off
+undo_add reserves_off
 
 # starved COMMAND...: runs it as a task whose allocations fail.
 starved() {
@@ -56,9 +74,17 @@ for kind in "512" "4096" "65536" "65536 --zstd"; do
 		--reads 8 --threads 4 --seed 1 --direct-only --max-bytes 32768
 	slab=$((total - $(cat $faults/failslab/times)))
 	pages=$((total - $(cat $faults/fail_page_alloc/times)))
+	# The same where no mempool has memory beside its reserve.
+	reserves_on
+	expect_ok starved blkcheck compare /dev/mapper/z "$CASE_TMP/made.content" \
+		--reads 8 --threads 4 --seed 3 --direct-only --max-bytes 32768
+	taken=$((total - $(cat $reserves/times)))
+	reserves_off
 	faults_off
 	note "failed: $slab of slab, $pages of pages"
 	[ $((slab + pages)) -ge 32 ] || fail "hardly any allocation failed"
+	note "taken from reserves: $taken"
+	[ $taken -ge 32 ] || fail "hardly any read used a reserve"
 	random_reads /dev/mapper/z "$CASE_TMP/made.content" 10 --seed 2
 	dm_remove z
 	loop_detach "$loop"
