@@ -139,9 +139,9 @@ impl Target for Lsmt {
 
     fn io_hints(&self, limits: &mut QueueLimits<'_>) {
         limits.clear_geometry();
-        // Device-mapper dereferences a null pointer where it splits a polled bio and the layer is a
-        // dm device itself: the second part carries the flag of a list that it does not have
-        // (REQ_DM_POLL_LIST, seen in 7.3).
+        // In Linux 7.3, where device-mapper splits a polled bio, the clone for its second part
+        // inherits REQ_DM_POLL_LIST with a null bi_private. A layer that is a dm device
+        // dereferences that pointer.
         limits.refuse_polling();
     }
 }
