@@ -188,11 +188,6 @@ bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 	return queue_work(wq, work);
 }
 
-void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq)
-{
-	flush_workqueue(wq);
-}
-
 bool dm_overlaybd_in_task(void)
 {
 	return in_task();

@@ -146,7 +146,6 @@ void dm_overlaybd_INIT_WORK(struct work_struct *work, work_func_t func);
 void dm_overlaybd_INIT_WORK_softirq(struct work_struct *work, work_func_t func);
 bool dm_overlaybd_queue_work(struct workqueue_struct *wq,
 			     struct work_struct *work);
-void dm_overlaybd_flush_workqueue(struct workqueue_struct *wq);
 
 /* the running task, its stack, its CPU */
 bool dm_overlaybd_in_task(void);

@@ -108,10 +108,8 @@ unsafe extern "C" fn dtr_callback<T: Target>(ti: *mut bindings::dm_target) {
     let Some(target) = NonNull::new(ti) else {
         return;
     };
-    // SAFETY: `ti` is a live target of this type.
-    T::Io::drain(unsafe { &shared::<T>(target).io });
-    // SAFETY: `ctr_callback` has constructed `ti`. All its bios have ended, and no work refers to
-    // it, so nothing does.
+    // SAFETY: `ctr_callback` has constructed `ti`. All its bios have ended, and a bio that has
+    // ended refers to nothing, so nothing refers to the target.
     drop(unsafe { take_private::<T>(target) });
 }
 

@@ -54,9 +54,6 @@ pub(crate) trait PerBio {
 
     /// Makes what is shared, when the type is registered.
     fn new_shared() -> Result<Self::Shared>;
-
-    /// Flushes work that may still refer to a target whose bios have all ended.
-    fn drain(shared: &Self::Shared);
 }
 
 impl PerBio for () {
@@ -66,8 +63,6 @@ impl PerBio for () {
     fn new_shared() -> Result {
         Ok(())
     }
-
-    fn drain((): &()) {}
 }
 
 /// Why a constructor refuses a table line.

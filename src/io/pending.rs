@@ -159,13 +159,6 @@ impl<T: ReadThrough> PerBio for Pending<T> {
             softirq: SoftirqQueue::new(c"dm-overlaybd-bh")?,
         })
     }
-
-    fn drain(shared: &Completion) {
-        // All bios of the target have ended, but the work that ended the last ones may not have
-        // returned yet.
-        shared.softirq.flush();
-        shared.threads.flush();
-    }
 }
 
 /// A read whose lower read is submitted or has ended.

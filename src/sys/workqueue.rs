@@ -44,11 +44,6 @@ impl ThreadQueue {
         // SAFETY: The item is initialised. The rest as required of this function.
         unsafe { self.0.queue(work) };
     }
-
-    /// Waits until all work queued so far has returned.
-    pub(crate) fn flush(&self) {
-        self.0.flush();
-    }
 }
 
 /// A workqueue whose work runs in a softirq of the CPU that queues it (`WQ_BH`), where it must not
@@ -75,11 +70,6 @@ impl SoftirqQueue {
         unsafe { bindings::dm_overlaybd_INIT_WORK_softirq(work, Some(function)) };
         // SAFETY: The item is initialised. The rest as required of this function.
         unsafe { self.0.queue(work) };
-    }
-
-    /// Waits until all work queued so far has returned.
-    pub(crate) fn flush(&self) {
-        self.0.flush();
     }
 }
 
@@ -113,11 +103,6 @@ impl Queue {
     unsafe fn queue(&self, work: *mut Work) {
         // SAFETY: The queue is live by the type invariants, and `work` is as required.
         unsafe { bindings::dm_overlaybd_queue_work(self.0.as_ptr(), work) };
-    }
-
-    fn flush(&self) {
-        // SAFETY: The queue is live by the type invariants.
-        unsafe { bindings::dm_overlaybd_flush_workqueue(self.0.as_ptr()) }
     }
 }
 
