@@ -9,6 +9,7 @@ kernel:
     begin NAME LIMIT           the case starts and has LIMIT seconds
     | TEXT                     output of the case
     end NAME VERDICT [TEXT]    the case has ended
+    counters TEXT              a piece of the module's counters; "." ends them
     unclean TEXT               this guest must run no other case
     demo STATUS                the demonstration has ended
 """
@@ -45,6 +46,7 @@ class Boot:
         self.tail = []
         self.stacks_requested = False
         self.spoiled = None
+        self.pieces = []
 
     def run(self):
         """Returns when no case is left, or when the guest must not be used further."""
@@ -93,6 +95,11 @@ class Boot:
                 self.output.append(text)
             elif word == "unclean":
                 self.spoiled = text
+            elif word == "counters" and text == ".":
+                self.results.counters.append("".join(self.pieces))
+                self.pieces = []
+            elif word == "counters":
+                self.pieces.append(text)
             return None
         return time.monotonic() + IDLE_LIMIT
 

@@ -80,11 +80,15 @@ def test(args, kernel, accel, work):
         kernel, work, module, images, whole_sectors=True, canary=canary, faults=True
     )
     extra = ["overlaybd.trace"] if args.trace else []
+    if args.seconds:
+        extra.append(f"overlaybd.seconds={args.seconds}")
     guests = Guests(qemu_command(kernel, accel, disk, "test", args.memory, extra, initrd))
     results = Results(names, kernel.option("CONFIG_DEBUG_KMEMLEAK"))
     logs = [BUILD / f"vm-{args.kernel}-{guest}.log" for guest in range(1, number + 1)]
     run_side_by_side(guests, results, logs)
     status = results.finish()
+    if args.counters:
+        args.counters.write_text("".join(text + "\n" for text in results.counters))
     if status:
         print(f"==> the whole console is in {' '.join(str(log) for log in logs)}", file=sys.stderr)
     return status
@@ -201,6 +205,12 @@ def arguments():
         "`none` where the kernel has it built in",
     )
     parser.add_argument("--memory", type=int, default=2048, help="memory of a guest in MiB")
+    parser.add_argument(
+        "--seconds", type=int, help="how long cases run that may run for any time: soak and fuzz"
+    )
+    parser.add_argument(
+        "--counters", type=Path, help="write the counters of an instrumented module to this file"
+    )
     parser.add_argument("--guests", type=int, help="the number of guests to run side by side")
     parser.add_argument("--append", default="", help="more kernel parameters for the demonstration")
     parser.add_argument(

@@ -19,6 +19,8 @@ class Results:
         self.want_leaks = want_leaks
         self.verdicts = []
         self.leaks = []
+        # The counters of a module that counts which of its lines run, each as the guest sent them.
+        self.counters = []
         self.over = False
         self.lock = threading.Lock()
 

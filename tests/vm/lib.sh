@@ -97,6 +97,13 @@
 #   under_way NAME N [PID...]        whether N reads or more of a dm device have begun and not
 #                                    ended, and these processes wait for I/O
 #
+#   used_kib                         prints how much memory is in use, after dropping the caches
+#   delayed_kib                      prints how much of it may be memory that KASAN frees later
+#   vmalloc_areas                    prints how many areas of vmalloc are the module's
+#   lasting SECONDS                  sets $deadline, in seconds since boot: in that time, or in what
+#                                    `qemu/vm test --seconds` was given
+#   time_is_up                       whether it has passed
+#
 #   page_bytes                       prints the size of the kernel's pages
 #   bytes_of DEVICE, sectors_of DEVICE       print its size
 #   sha256_of FILE [BYTES]           prints the sha256 of the file or device, or of its first BYTES
@@ -119,6 +126,8 @@
 #   while IFS="$TAB" read -r file container offset bytes rest; do ...; done <"$IMAGES/zfiles.tsv"
 
 set -eu
+# shellcheck source=counters.sh
+. /overlaybd/tests/vm/counters.sh
 
 PATH=$PATH:/overlaybd/tools
 IMAGES=/overlaybd/images
@@ -545,6 +554,42 @@ count_of() {
 	case $count in
 	"" | *[!0-9]*) fail "the status of $1 does not say $2: $co_info" ;;
 	esac
+}
+
+# Neither free, nor freed by caches on demand, nor in the lists of free pages of each CPU, which
+# hold many MiB where pages are large.
+used_kib() {
+	echo 3 >/proc/sys/vm/drop_caches
+	sleep 1
+	awk -v page="$(page_bytes)" '
+		/^MemTotal|^MemAvailable/ { v[$1] = $2 }
+		$1 == "count:" { kept += $2 * page / 1024 }
+		END { print v["MemTotal:"] - v["MemAvailable:"] - kept }' \
+		/proc/meminfo /proc/zoneinfo
+}
+
+# KASAN keeps up to a 32nd of all memory. There kmemleak finds leaks, at the end of the run.
+delayed_kib() {
+	if has_kasan; then
+		awk '/^MemTotal/ { print int($2 / 32) }' /proc/meminfo
+	else
+		echo 0
+	fi
+}
+
+# Areas whose callers are functions of the module.
+vmalloc_areas() {
+	grep -c dm_overlaybd /proc/vmallocinfo || true
+}
+
+lasting() {
+	read -r la_now _ </proc/uptime
+	deadline=$((${la_now%.*} + ${LASTS:-$1}))
+}
+
+time_is_up() {
+	read -r la_now _ </proc/uptime
+	[ "${la_now%.*}" -ge "$deadline" ]
 }
 
 module_references() {

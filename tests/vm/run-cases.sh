@@ -10,11 +10,14 @@
 #   begin CASE SECONDS        the case starts; SECONDS is its limit
 #   | TEXT                    output of a case that fails
 #   end CASE pass|skip|fail|timeout TEXT
+#   counters TEXT|.           a piece of the module's counters, see counters.sh; their end
 #   unclean TEXT              something could not be removed: the host must not use this guest again
 
 here=/overlaybd/tests/vm
 console=/dev/$(sed 's/.*console=\([A-Za-z0-9]*\).*/\1/' /proc/cmdline)
 out=/run/case.out
+# shellcheck source=counters.sh
+. $here/counters.sh
 
 tell() {
 	printf '<4>@@vm %s\n' "$*" >/dev/kmsg
@@ -96,7 +99,7 @@ unclean() {
 run_case() {
 	name=$1
 	file=$here/cases/$name.sh
-	limit=$(directive "$file" timeout)
+	limit=$(($(directive "$file" timeout) + ${LASTS:-0}))
 	export CASE="$name" CASE_TMP="/tmp/$name"
 	rm -rf "$CASE_TMP" /run/case.timeout
 	mkdir -p "$CASE_TMP"
@@ -127,6 +130,7 @@ run_case() {
 	wait $guard 2>/dev/null
 
 	left=$(sweep $case_pid 2>&1)
+	send_counters
 	# The reason for a skip, and what the case checked.
 	skipped=
 	[ $code -ne 77 ] || [ ! -e "$CASE_TMP/.skip" ] || read -r skipped <"$CASE_TMP/.skip"
@@ -210,6 +214,9 @@ kmemleak() {
 	fi
 }
 
+# How long cases last that can last for any time.
+LASTS=$(sed -n 's/.*overlaybd\.seconds=\([0-9]*\).*/\1/p' /proc/cmdline)
+export LASTS
 TRACE=
 ! grep -q 'overlaybd\.trace' /proc/cmdline || TRACE=-x
 stty -F "$console" -echo

@@ -120,7 +120,14 @@ impl LayerWriter {
 
     /// The layer.
     #[must_use]
-    pub fn write(mut self) -> Vec<u8> {
+    pub fn write(self) -> Vec<u8> {
+        self.write_with_gap(0)
+    }
+
+    /// The layer with a gap of that many sectors, which no entry refers to, after its header. The
+    /// result lacks the gap.
+    #[must_use]
+    pub fn write_with_gap(mut self, gap: u64) -> Vec<u8> {
         self.extents.sort_by_key(|extent| extent.start);
         let mut blob = vec![0; AREA];
         let sources = self.place_data(&mut blob);
@@ -134,12 +141,12 @@ impl LayerWriter {
             entries.push(entry(
                 extent.start,
                 extent.sectors,
-                source,
+                source + gap,
                 zeroed,
                 self.tag,
             ));
         }
-        let index_offset = blob.len() as u64;
+        let index_offset = blob.len() as u64 + gap * SECTOR as u64;
         let header_flags = match self.padding {
             Padding::Committed => {
                 let padding = entry(PADDING_START, 0, 0, false, 0);

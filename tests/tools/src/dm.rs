@@ -38,10 +38,12 @@ const NOFLUSH: u32 = 1 << 11;
 enum Command {
     Create = 3,
     Remove = 4,
+    Rename = 5,
     Suspend = 6,
     Load = 9,
     Clear = 10,
     Status = 12,
+    Message = 14,
 }
 
 /// A line of a table: `START LENGTH TARGET ARGUMENTS...`.
@@ -233,6 +235,40 @@ impl Dm {
         self.simple(Command::Suspend, name, flags).map(drop)
     }
 
+    /// Renames the device.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    pub fn rename(&self, name: &str, to: &str) -> Result<(), Failure> {
+        self.with_text(Command::Rename, name, &[], to)
+    }
+
+    /// Sends a message to the target at `sector`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    pub fn message(&self, name: &str, sector: u64, text: &str) -> Result<(), Failure> {
+        self.with_text(Command::Message, name, &sector.to_ne_bytes(), text)
+    }
+
+    /// A request with `before` and a text as its data.
+    fn with_text(
+        &self,
+        command: Command,
+        name: &str,
+        before: &[u8],
+        text: &str,
+    ) -> Result<(), Failure> {
+        let len = before.len() + text.len();
+        let mut request = Request::new(name, HEADER + len + 8, 0)?;
+        request.0[DATA..DATA + before.len()].copy_from_slice(before);
+        request.0[DATA + before.len()..DATA + len].copy_from_slice(text.as_bytes());
+        self.call(command, &mut request)
+            .context(format_args!("{} of {name}", command.name()))
+    }
+
     /// Removes the device.
     ///
     /// # Errors
@@ -263,10 +299,12 @@ impl Command {
         match self {
             Self::Create => "create",
             Self::Remove => "remove",
+            Self::Rename => "rename",
             Self::Suspend => "suspend or resume",
             Self::Load => "load",
             Self::Clear => "clear",
             Self::Status => "status",
+            Self::Message => "message",
         }
     }
 }

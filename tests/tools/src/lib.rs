@@ -15,6 +15,8 @@
 //! | [`sweep`](mod@sweep) | reads of all of a device in order, judged |
 //! | [`random`] | reads at random places and in every shape, judged |
 //! | [`generated`] | generated images, read through device-mapper and judged |
+//! | [`either`](mod@either) | reads of a device that changes between two contents |
+//! | [`chaos`] | requests to device-mapper in random order |
 //! | [`dm`] | the ioctls of device-mapper |
 //! | [`verity`] | the hash tree that dm-verity reads |
 //!
@@ -23,9 +25,11 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod chaos;
 pub mod content;
 pub mod device;
 pub mod dm;
+pub mod either;
 #[cfg(test)]
 mod fake;
 pub mod generated;

@@ -48,8 +48,10 @@ pub struct Plan {
     pub holes: Holes,
     /// Any read may fail with EIO.
     pub allow_eio: bool,
-    /// Only direct reads.
+    /// Only direct reads that wait.
     pub direct_only: bool,
+    /// Only direct reads with `RWF_NOWAIT`.
+    pub nowait_only: bool,
 }
 
 /// What the reads did.
@@ -179,6 +181,9 @@ impl<'a, S: Source, C: Content> Reader<'a, S, C> {
     }
 
     fn way(&mut self) -> Way {
+        if self.plan.nowait_only {
+            return Way::DirectNowait;
+        }
         match self.rng.u8(0..8) {
             0 if !self.plan.direct_only => Way::DirectNowait,
             1 | 2 if !self.plan.direct_only => Way::Buffered,
@@ -367,6 +372,7 @@ mod tests {
             holes: holes(bad),
             allow_eio: false,
             direct_only: false,
+            nowait_only: false,
         }
     }
 

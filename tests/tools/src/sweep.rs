@@ -19,8 +19,8 @@ const MARGIN: usize = 1024;
 /// Each read goes to the beginning of a page of memory.
 const PAGE: usize = 4096;
 
-/// Reads all units of `unit` bytes in order. Those that touch a hole must fail. Returns how many
-/// were read, and how many failed.
+/// Reads all units of `unit` bytes in order. Those that touch a hole must fail, and with `zeroed`
+/// leave nothing but zeros. Returns how many were read, and how many failed.
 ///
 /// # Errors
 ///
@@ -30,6 +30,7 @@ pub fn sweep(
     content: &impl Content,
     holes: &Holes,
     unit: u64,
+    zeroed: bool,
 ) -> Result<(u64, u64), Failure> {
     if device.len() != content.len() {
         return Err(format!(
@@ -58,7 +59,7 @@ pub fn sweep(
         };
         let target = Target {
             memory,
-            places: &[place],
+            places: &[place.clone()],
             pattern,
             at,
             cached: false,
@@ -68,6 +69,11 @@ pub fn sweep(
             .map_err(|failure| format!("reading {len} bytes at {at}: {failure}"))?;
         match ended {
             Ended::Well => good += 1,
+            Ended::Badly if zeroed && memory[place].iter().any(|&byte| byte != 0) => {
+                return Err(format!(
+                    "reading {len} bytes at {at} failed and left more than zeros"
+                ));
+            }
             Ended::Badly => bad += 1,
         }
         at += len as u64;
@@ -94,7 +100,32 @@ mod tests {
             flaw,
             from: Cell::new(from),
         };
-        sweep(&device, &content, &holes(bad), unit)
+        sweep(&device, &content, &holes(bad), unit, false)
+    }
+
+    #[test]
+    fn what_a_read_leaves_that_fails_must_be_zeros() {
+        let content = content(100);
+        let hole = holes("5120+2048");
+        let swept = |left: Option<u8>| {
+            let fill = |did: &mut Did<'_>| {
+                if let (Err(_), Some(byte)) = (&did.outcome, left) {
+                    did.out.fill(byte);
+                }
+            };
+            let device = Fake {
+                content: &content,
+                holes: &hole,
+                offset: 0,
+                cached: false,
+                flaw: &fill,
+                from: Cell::new(0),
+            };
+            sweep(&device, &content, &hole, 512, true)
+        };
+        assert_eq!(swept(Some(0)), Ok((96, 4)));
+        let what = swept(None).unwrap_err();
+        assert!(what.contains("left more than zeros"), "{what}");
     }
 
     #[test]
@@ -141,7 +172,7 @@ mod tests {
             flaw: GOOD,
             from: Cell::new(0),
         };
-        assert!(sweep(&device, &content(100), &Holes::default(), 512).is_err());
-        assert!(sweep(&device, &content(102), &Holes::default(), 512).is_err());
+        assert!(sweep(&device, &content(100), &Holes::default(), 512, false).is_err());
+        assert!(sweep(&device, &content(102), &Holes::default(), 512, false).is_err());
     }
 }

@@ -4,7 +4,7 @@
 # A partial read of a block larger than a page decompresses the whole block, and the cache keeps it:
 # the block is read and decompressed once for reads in order and for reads at the same time, and all
 # of them return the right bytes. Where the block cannot be read, all reads that wait for it fail,
-# and a later read tries again.
+# and a later read tries again. The cache keeps no more blocks than it may.
 #
 # timeout: 300
 # module: none
@@ -102,6 +102,44 @@ dm_remove z
 dm_remove under
 dm_remove bad
 expect_ok rmmod dm_overlaybd
+
+# each FIRST LAST: reads the first 4 KiB of each of these blocks of 8 KiB.
+each() {
+	block=$1
+	while [ "$block" -le "$2" ]; do
+		dd if=/dev/mapper/z of="$CASE_TMP/part" bs=4096 skip=$((block * 2)) count=1 \
+			iflag=direct status=none
+		block=$((block + 1))
+	done
+}
+
+# expect_kept BLOCKS COUNT: of blocks read in order the last are kept, COUNT of them.
+expect_kept() {
+	dm_create z "0 1280 zfile_target $loop $(stat -c %s "$CASE_TMP/many")" -r
+	each 0 $(($1 - 1))
+	each $(($1 - $2)) $(($1 - 1))
+	count_of z blocks_decompressed
+	expect_eq "blocks decompressed" "$count" "$1"
+	count_of z cache_hits
+	expect_eq "reads answered" "$count" "$2"
+	each 0 0
+	count_of z blocks_decompressed
+	expect_eq "blocks decompressed" "$count" $(($1 + 1))
+	dm_remove z
+}
+
+mkimage zfile "$CASE_TMP/many" --bytes 655360 --block-size 8192
+before=$loop
+loop_of "$CASE_TMP/many"
+note "64 blocks at most"
+expect_ok insmod "$MODULE" block_cache_kib=2048
+expect_kept 80 64
+expect_ok rmmod dm_overlaybd
+note "as many as block_cache_kib allows"
+expect_ok insmod "$MODULE" block_cache_kib=71
+expect_kept 16 8
+expect_ok rmmod dm_overlaybd
+loop=$before
 
 note "without a cache"
 expect_ok insmod "$MODULE" block_cache_kib=0

@@ -3,9 +3,11 @@
 #
 # A CPU goes offline and comes back while threads read, with ZSTD, whose contexts are allocated for
 # the CPUs that are online, and with LZ4. So does one that was offline when the device was created.
-# All reads must return the right bytes.
+# Where there are fewer contexts than CPUs, reads wait for each other. All reads must return the
+# right bytes.
 #
 # timeout: 300
+# module: none
 . /overlaybd/tests/vm/lib.sh
 
 cpu=/sys/devices/system/cpu/cpu1/online
@@ -15,6 +17,27 @@ online() {
 }
 undo_add online 1
 
+mkimage zfile "$CASE_TMP/zstd" --bytes 1048576 --block-size 65536 --zstd
+for disk in file ramdisk; do
+	# A ramdisk completes reads in the task that reads, which cannot wait for a context.
+	note "one context for all CPUs, on a $disk"
+	expect_ok insmod "$MODULE"
+	online 0
+	if [ $disk = file ]; then
+		loop_of "$CASE_TMP/zstd"
+		lower=$loop
+	else
+		dd if="$CASE_TMP/zstd" of=/dev/ram0 bs=1M conv=fsync status=none
+		lower=/dev/ram0
+	fi
+	dm_create z "0 2048 zfile_target $lower $(stat -c %s "$CASE_TMP/zstd")" -r
+	online 1
+	random_reads /dev/mapper/z "$CASE_TMP/zstd.content" 60 --threads 8 --seed 1 --direct-only
+	dm_remove z
+	expect_ok rmmod dm_overlaybd
+done
+
+expect_ok insmod "$MODULE"
 for kind in "4096" "65536 --zstd"; do
 	for first in 1 0; do
 		note "blocks of $kind, created with the CPU at $first"

@@ -44,23 +44,6 @@ part stack $((of_content_bytes / 512)) "$stack" "$of_content_sha256"
 expect_eq "sectors of the table" "$(stat -c %s "$CASE_TMP/content")" $((587 * 512))
 bad="0 65536 $stack $loop 8192"
 
-# Used memory in KiB: neither free, nor freed by caches on demand, nor in the lists of free pages of
-# each CPU, which hold many MiB where pages are large.
-used() {
-	echo 3 >/proc/sys/vm/drop_caches
-	sleep 1
-	awk -v page="$(page_bytes)" '
-		/^MemTotal|^MemAvailable/ { v[$1] = $2 }
-		$1 == "count:" { kept += $2 * page / 1024 }
-		END { print v["MemTotal:"] - v["MemAvailable:"] - kept }' \
-		/proc/meminfo /proc/zoneinfo
-}
-
-# Areas of vmalloc whose callers are functions of the module.
-vmallocs() {
-	grep -c dm_overlaybd /proc/vmallocinfo || true
-}
-
 round() {
 	expect_ok dmcheck cycle c "0 129 $zfile
 129 100 $stack
@@ -71,8 +54,8 @@ round() {
 
 # The first rounds fill the caches of the kernel: per-CPU lists, slabs, names, ZSTD workspaces.
 round 16
-before=$(used)
-areas=$(vmallocs)
+before=$(used_kib)
+areas=$(vmalloc_areas)
 rounds=1000
 if has_kasan; then
 	rounds=200
@@ -84,17 +67,11 @@ while [ $n -lt 5 ]; do
 	expect_fail dmsetup create refused -r --table "$late"
 	n=$((n + 1))
 done
-after=$(used)
-note "used before $before KiB, after $after KiB; vmalloc areas $areas, $(vmallocs)"
-expect_eq "vmalloc areas of the module" "$(vmallocs)" "$areas"
+after=$(used_kib)
+note "used before $before KiB, after $after KiB; vmalloc areas $areas, $(vmalloc_areas)"
+expect_eq "vmalloc areas of the module" "$(vmalloc_areas)" "$areas"
 # The smallest allocation of a target that lives as long as it, the index or the reserve, is 12 KiB
 # here: a thousand leaked ones exceed the limit.
-limit=6144
-if has_kasan; then
-	# KASAN delays frees, up to a 32nd of all memory. There kmemleak finds leaks, at the end of
-	# the run.
-	limit=$((limit + $(awk '/^MemTotal/ { print $2 }' /proc/meminfo) / 32))
-fi
-[ $((after - before)) -lt $limit ] || fail "$((after - before)) KiB are gone"
+[ $((after - before)) -lt $((6144 + $(delayed_kib))) ] || fail "$((after - before)) KiB are gone"
 report "$rounds devices of five targets"
 expect_eq "module references" "$(module_references)" 0

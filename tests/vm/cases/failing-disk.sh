@@ -69,7 +69,8 @@ dm_create s "$ltable" -r
 swap under "$(with_holes "$zloop" "$zsectors" 2 3)"
 swap lower "$(with_holes "$lloop" "$lsectors" 8 1)"
 for unit in 512 65536; do
-	expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/zf.content" --unit $unit --bad 0+65536
+	expect_ok blkcheck sweep /dev/mapper/z "$CASE_TMP/zf.content" --unit $unit \
+		--bad 0+65536 --zeroed
 	expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/made/content" --unit $unit --bad 0+512
 done
 random_reads /dev/mapper/z "$CASE_TMP/zf.content" 200 --bad 0+65536 --seed 1 --threads 2

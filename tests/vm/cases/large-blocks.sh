@@ -3,16 +3,20 @@
 #
 # On a lower device with logical blocks of 4096 bytes a ZFile can still be read by 512-byte sectors.
 # Layers there can be read if their segments are aligned to such blocks, and are refused by name if
-# not.
+# not. The layers of a stack may be on devices with blocks of different sizes.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
 
-# loop4k FILE: sets $loop to a loop device of blocks of 4096 bytes.
+# loop_in FILE BYTES: sets $loop to a loop device of blocks of that many bytes.
+loop_in() {
+	truncate -s %"$2" "$1"
+	loop_of "$1" 0 --sector-size "$2"
+	expect_eq "logical block size" "$(blockdev --getss "$loop")" "$2"
+}
+
 loop4k() {
-	truncate -s %4096 "$1"
-	loop_of "$1" 0 --sector-size 4096
-	expect_eq "logical block size" "$(blockdev --getss "$loop")" 4096
+	loop_in "$1" 4096
 }
 
 for block_size in 512 4096 65536; do
@@ -36,6 +40,25 @@ dm_create s "0 $sectors lsmt_target$pairs" -r
 expect_eq "logical block size" "$(blockdev --getss /dev/mapper/s)" 4096
 expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/aligned/content" --unit 4096
 expect_ok blkcheck sweep /dev/mapper/s "$CASE_TMP/aligned/content" --unit 1048576
+
+note "layers on devices of blocks of 512, 4096 and 16384 bytes"
+mkimage stack "$CASE_TMP/mixed" --layers 3 --unit 32
+pairs=
+n=0
+while read -r first sectors; do
+	n=$((n + 1))
+	size=$((n == 1 ? 16384 : n == 2 ? 512 : 4096))
+	dd if="$CASE_TMP/mixed/layers" of="$CASE_TMP/mixed/$n" bs=512 skip="$first" \
+		count="$sectors" status=none
+	loop_in "$CASE_TMP/mixed/$n" $size
+	pairs="$pairs $loop $((sectors * 512))"
+done <"$CASE_TMP/mixed/table"
+sectors=$(($(stat -c %s "$CASE_TMP/mixed/content") / 512))
+dm_create m "0 $sectors lsmt_target$pairs" -r
+expect_eq "logical block size" "$(blockdev --getss /dev/mapper/m)" 16384
+expect_ok blkcheck sweep /dev/mapper/m "$CASE_TMP/mixed/content" --unit 16384
+expect_ok blkcheck sweep /dev/mapper/m "$CASE_TMP/mixed/content" --unit 1048576
+random_reads /dev/mapper/m "$CASE_TMP/mixed/content" 60 --seed 2 --unit 16384
 
 note "layers that are not aligned"
 mkimage stack "$CASE_TMP/odd" --layers 2

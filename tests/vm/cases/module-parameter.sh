@@ -31,6 +31,24 @@ expect_ok insmod "$MODULE" max_index_mib=1
 dm_create z "$zfile" -r
 dm_create s "$stack" -r
 refused "Index is larger than max_index_mib" EFBIG "$big" "max_index_mib is 1"
+for extents in 65536 65537; do
+	mkimage layer "$CASE_TMP/$extents" --extents $extents
+	loop_of "$CASE_TMP/$extents"
+	table="0 8 lsmt_target $loop $(stat -c %s "$CASE_TMP/$extents")"
+	if [ $extents = 65536 ]; then
+		dm_create full "$table" -r
+		dm_remove full
+	else
+		refused "Index is larger than max_index_mib" EFBIG "$table"
+	fi
+done
+note "the limit is that of all layers of a target: two of 40,000 entries take more than a MiB"
+mkimage layer "$CASE_TMP/part" --extents 40000
+loop_of "$CASE_TMP/part"
+part="$loop $(stat -c %s "$CASE_TMP/part")"
+dm_create one "0 8 lsmt_target $part" -r
+refused "Index is larger than max_index_mib" EFBIG "0 8 lsmt_target $part $part"
+dm_remove one
 dm_remove z
 dm_remove s
 expect_ok rmmod dm_overlaybd

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The module loads, registers both targets with a version, and unloads, twice; a second insmod while
-# it is loaded is refused.
+# it is loaded is refused. Its workqueue has a rescuer, with which it works on where no worker can
+# be created.
 #
 # timeout: 60
 # module: none
@@ -18,6 +19,7 @@ for round in 1 2; do
 		*) fail "$target is registered as version '$version'" ;;
 		esac
 	done
+	expect_ok grep -q '^kworker/R-dm-ov' /proc/[0-9]*/comm
 	expect_fail insmod "$MODULE"
 	expect_eq "use count" "$(module_references)" 0
 	expect_ok rmmod dm_overlaybd

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Devices are suspended and resumed, and get new tables with the same content, while threads read
-# them. No read may fail or return anything else.
+# Devices are suspended and resumed, and get new tables, while threads read them: with the same
+# content, of which no read may fail or return anything else, and with another, of which each sector
+# must be that of the one or of the other.
 #
 # timeout: 300
 . /overlaybd/tests/vm/lib.sh
@@ -47,6 +48,25 @@ dm_create s "0 32768 lsmt_target $loop $bytes" -r
 blkcheck hash /dev/mapper/s --save "$CASE_TMP/s" >/dev/null
 run s "$CASE_TMP/s" 60 "0 32768 lsmt_target $zdev $dev_bytes" "0 32768 lsmt_target $loop $bytes" \
 	"0 32768 lsmt_target $zdev $dev_bytes $loop $bytes"
+
+note "two images, whose blocks go through the cache"
+mkimage zfile "$CASE_TMP/c" --bytes 500224 --block-size 65536 --seed 2
+mkimage zfile "$CASE_TMP/d" --bytes 500224 --block-size 65536 --seed 3 --zstd
+loop_of "$CASE_TMP/c"
+c="0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/c")"
+loop_of "$CASE_TMP/d"
+d="0 977 zfile_target $loop $(stat -c %s "$CASE_TMP/d")"
+dm_create o "$c" -r
+rm -f "$CASE_TMP/stop" "$CASE_TMP/ready"
+blkcheck either /dev/mapper/o "$CASE_TMP/c.content" "$CASE_TMP/d.content" --threads 4 \
+	--ready "$CASE_TMP/ready" --until "$CASE_TMP/stop" >"$CASE_TMP/out" 2>&1 &
+reader=$!
+eventually 20 test -e "$CASE_TMP/ready"
+expect_ok dmcheck reload o "$d" "$c" --count 61
+: >"$CASE_TMP/stop"
+wait $reader || fail "$(cat "$CASE_TMP/out")"
+cat "$CASE_TMP/out"
+random_reads /dev/mapper/o "$CASE_TMP/d.content" 20 --direct-only --seed 7
 
 note "a lower device is suspended for a while: reads wait"
 loop_of "$CASE_TMP/a"

@@ -9,6 +9,7 @@ use clap::{Args, Parser};
 use overlaybd_tools::{
     content::{compare as compare_bytes, Content},
     device::{Device, Source},
+    either::either,
     holes::Holes,
     in_threads,
     pattern::Pattern,
@@ -48,6 +49,10 @@ enum Command {
     ///
     /// All reads must succeed and leave the memory behind them as it was. What they read is chance.
     Overwritten(Overwritten),
+    /// Reads at random from a device that changes between the contents of two files
+    ///
+    /// Every sector must be that of one of them, and some must be of each.
+    Either(Either),
     /// Tries to write, discard, zero and flush, and prints the result of each
     Modify {
         /// The device
@@ -112,6 +117,9 @@ struct Compare {
     /// Does no buffered reads and none with RWF_NOWAIT
     #[arg(long)]
     direct_only: bool,
+    /// Does only direct reads with RWF_NOWAIT, and repeats those that are declined
+    #[arg(long, conflicts_with = "direct_only")]
+    nowait_only: bool,
     /// A range of the reference that cannot be read
     #[arg(long, value_name = "OFFSET+BYTES")]
     bad: Vec<String>,
@@ -130,6 +138,26 @@ struct Compare {
 }
 
 #[derive(Args)]
+struct Either {
+    /// The device
+    device: PathBuf,
+    /// The files, of the same length
+    #[arg(num_args = 2)]
+    references: Vec<PathBuf>,
+    /// Ends once this file exists
+    #[arg(long)]
+    until: PathBuf,
+    /// Creates this file after the first read
+    #[arg(long)]
+    ready: PathBuf,
+    #[arg(long, default_value_t = 1)]
+    threads: u64,
+    /// Chooses what is read
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args)]
 struct Sweep {
     /// The device
     device: PathBuf,
@@ -141,6 +169,9 @@ struct Sweep {
     /// A range of the reference that cannot be read
     #[arg(long, value_name = "OFFSET+BYTES")]
     bad: Vec<String>,
+    /// Reads that fail must leave nothing but zeros
+    #[arg(long)]
+    zeroed: bool,
 }
 
 #[derive(Args)]
@@ -189,6 +220,7 @@ fn main() {
         Command::Sweep(args) => check_all(&args),
         Command::Queued(args) => queued(&args),
         Command::Overwritten(args) => overwritten(&args),
+        Command::Either(args) => either_of(&args),
         Command::Modify { device } => modify(&device),
         Command::Verity { device, hashes } => hash_tree(&device, &hashes),
     })
@@ -251,6 +283,7 @@ fn compare(args: &Compare) -> Result<(), Failure> {
         holes: holes(&args.bad)?,
         allow_eio: args.allow_eio,
         direct_only: args.direct_only,
+        nowait_only: args.nowait_only,
     };
     if plan.unit == 0
         || plan.unit % SECTOR != 0
@@ -278,14 +311,42 @@ fn compare(args: &Compare) -> Result<(), Failure> {
     Ok(())
 }
 
+fn either_of(args: &Either) -> Result<(), Failure> {
+    let read = |path: &PathBuf| std::fs::read(path).context(path.display());
+    let (one, other) = (read(&args.references[0])?, read(&args.references[1])?);
+    let device = Device::open(&args.device, true)?;
+    let counts = in_threads(0..args.threads, |thread| {
+        let mut rng = fastrand::Rng::with_seed(args.seed + thread);
+        let over = || args.until.exists();
+        let first = || std::fs::write(&args.ready, "").context(args.ready.display());
+        either(&device, [&one, &other], &mut rng, over, first)
+    });
+    let mut sum = [0; 2];
+    for count in counts {
+        let count = count?;
+        sum = [sum[0] + count[0], sum[1] + count[1]];
+    }
+    println!("sectors {} and {}", sum[0], sum[1]);
+    if sum.contains(&0) {
+        return Err("all sectors are of one content".into());
+    }
+    Ok(())
+}
+
 fn check_all(args: &Sweep) -> Result<(), Failure> {
     let reference = Reference::open(&args.reference, 0, None)?;
     let device = Device::open(&args.device, true)?;
     if args.unit == 0 || args.unit % SECTOR != 0 {
         return Err("--unit is not whole sectors".into());
     }
-    let (good, bad) =
-        sweep(&device, &reference, &holes(&args.bad)?, args.unit).context(args.device.display())?;
+    let (good, bad) = sweep(
+        &device,
+        &reference,
+        &holes(&args.bad)?,
+        args.unit,
+        args.zeroed,
+    )
+    .context(args.device.display())?;
     println!("good {good} bad {bad}");
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 use clap::Parser;
 use overlaybd_tools::{
+    chaos::Chaos,
     content::compare,
     device::Device,
     dm::{table, Answer, Dm, Line},
@@ -16,6 +17,7 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Does to device-mapper what dmsetup cannot do, or not often enough.
@@ -49,6 +51,25 @@ enum Command {
         #[arg(long)]
         count: usize,
     },
+    /// Sends requests of all kinds in random order, while threads read
+    ///
+    /// All tables but the bad ones must have the same content.
+    Chaos {
+        name: String,
+        #[arg(required = true)]
+        tables: Vec<String>,
+        /// A table that is refused
+        #[arg(long)]
+        bad: Vec<String>,
+        /// The file with what each device should hold
+        #[arg(long)]
+        holds: PathBuf,
+        #[arg(long)]
+        seconds: u64,
+        /// Chooses the requests, instead of chance
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Prints the status, which must be the same from buffers of every size up to one that holds it
     Status {
         name: String,
@@ -78,6 +99,30 @@ fn main() {
             } => {
                 let tables: Result<Vec<_>, _> = tables.iter().map(|text| table(text)).collect();
                 reload(&dm, &name, &tables?, count)
+            }
+            Command::Chaos {
+                name,
+                tables,
+                bad,
+                holds,
+                seconds,
+                seed,
+            } => {
+                let seed = seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+                let parse = |texts: &[String]| -> Result<Vec<Vec<Line>>, Failure> {
+                    texts.iter().map(|text| table(text)).collect()
+                };
+                Chaos {
+                    name,
+                    good: parse(&tables)?,
+                    bad: parse(&bad)?,
+                    content: fs::read(&holds).context(holds.display())?,
+                    time: Duration::from_secs(seconds),
+                    seed,
+                }
+                .run(&dm)
+                .context(format_args!("seed {seed}"))?
+                .print(seed)
             }
             Command::Status { name, table } => status(&dm, &name, table),
         }

@@ -56,6 +56,15 @@ enum Command {
         #[arg(long)]
         extents: u64,
     },
+    /// A layer of an image of that many TiB, in a sparse file that is longer still
+    ///
+    /// It has a MiB of data at the beginning, in the middle and at the end, which FILE.content
+    /// holds one after the other.
+    Far {
+        file: String,
+        #[arg(long)]
+        tib: u64,
+    },
     /// A stack of layers
     ///
     /// DIR/layers holds them one after the other. DIR/table has a line 'FIRST-SECTOR SECTORS' for
@@ -67,7 +76,7 @@ enum Command {
         layers: u64,
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// All extents are multiples of this many sectors
+        /// All extents, and where their data is stored, are multiples of this many sectors
         #[arg(long, default_value_t = 1)]
         unit: u64,
     },
@@ -178,6 +187,7 @@ fn main() {
             options,
         } => claim(&file, blocks, &options),
         Command::Layer { file, extents } => layer(&file, extents),
+        Command::Far { file, tib } => far(&file, tib),
         Command::Stack {
             dir,
             layers,
@@ -286,6 +296,30 @@ fn layer(path: &str, extents: u64) -> Result<(), Failure> {
     write(path, &layer.write())
 }
 
+/// Sectors of the header of a layer.
+const AREA: u64 = 8;
+
+fn far(path: &str, tib: u64) -> Result<(), Failure> {
+    const MIB: u64 = 1 << 20;
+    let size = tib << 40;
+    let places = [0, size / 2, size - MIB];
+    let bytes = content(
+        &mut fastrand::Rng::with_seed(tib),
+        places.len() * MIB as usize,
+    );
+    write(format!("{path}.content"), &bytes)?;
+    let mut layer = LayerWriter::new(size);
+    for (place, data) in places.iter().zip(bytes.chunks(MIB as usize)) {
+        layer = layer.data(place / SECTOR, data);
+    }
+    let blob = layer.write_with_gap(size / SECTOR);
+    let (header, rest) = blob.split_at((AREA * SECTOR) as usize);
+    let file = std::fs::File::create(path).context(path)?;
+    file.write_all_at(header, 0).context(path)?;
+    file.write_all_at(rest, size + header.len() as u64)
+        .context(path)
+}
+
 /// The units that belong to one layer alone: it has an extent there, and no other layer has.
 const OWN: u64 = 2;
 /// The units that all layers write to.
@@ -325,7 +359,12 @@ fn stack(dir: &Path, layers: u64, seed: u64, unit: u64) -> Result<(), Failure> {
         if number % 4 == 3 {
             layer = layer.shuffle(number);
         }
-        let mut blob = layer.write();
+        // The data begins at a unit as well.
+        let gap = AREA.next_multiple_of(unit) - AREA;
+        let mut blob = layer.write_with_gap(gap);
+        let zeros = vec![0; (gap * SECTOR) as usize];
+        let header_end = (AREA * SECTOR) as usize;
+        blob.splice(header_end..header_end, zeros);
         let sectors = blob.len() as u64 / SECTOR;
         let first = blobs.len() as u64 / SECTOR;
         writeln!(table, "{first} {sectors}").context("table")?;
