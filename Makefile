@@ -60,6 +60,12 @@ help:
 	@echo '                   (CASE=list lists them), TRACE=1 runs it with sh -x'
 	@echo 'make test-kernels  the VM cases on kernels of Debian and for arm64 (an hour);'
 	@echo '                   KERNELS="stock-7.3 ..." selects some'
+	@echo 'make soak          an hour of reads, reloads and removals in the VM;'
+	@echo '                   SOAK_SECONDS=n for n seconds'
+	@echo 'make fuzz-vm       an hour of generated images and random requests to device-mapper'
+	@echo '                   in the VM; FUZZ_SECONDS=n for n seconds'
+	@echo 'make test-mutants  build the module with one fault after the other, and show which'
+	@echo '                   case catches it (half an hour); MUTANTS=names'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n for n seconds'
 	@echo 'make tool          overlaybdsetup, linked statically, manual pages and completions;'
 	@echo '                   KERNEL=stock-7.3-arm64: for arm64'
@@ -210,6 +216,21 @@ test-vm: KERNEL := debug
 test-vm:
 	@$(MAKE) KERNEL=$(KERNEL) bootable tools
 	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) $(VM)
+
+# One case for as long as one likes.
+.PHONY: soak fuzz-vm
+soak fuzz-vm: KERNEL := debug
+soak: CASE := soak
+soak: SECONDS := $(or $(SOAK_SECONDS),3600)
+fuzz-vm: CASE := fuzz
+fuzz-vm: SECONDS := $(or $(FUZZ_SECONDS),3600)
+soak fuzz-vm:
+	@$(MAKE) KERNEL=$(KERNEL) bootable tools
+	@$(with) qemu/vm test $(booted) --case $(CASE) --seconds $(SECONDS) $(VM)
+
+.PHONY: test-mutants
+test-mutants: kernel-plain kernel-debug packages-vm tools
+	@tests/mutants/run $(MUTANTS)
 
 # The VM cases on Debian's kernels and on those for arm64, one kernel after the other.
 .PHONY: test-kernels
