@@ -126,7 +126,10 @@ run_case() {
 	guard=$!
 	wait $case_pid
 	code=$?
-	kill -KILL -$guard 2>/dev/null
+	# A case may end before its guard has a process group, which then fails to be killed.
+	for target in -$guard $guard -$guard; do
+		kill -KILL "$target" 2>/dev/null
+	done
 	wait $guard 2>/dev/null
 
 	left=$(sweep $case_pid 2>&1)
