@@ -66,6 +66,7 @@ help:
 	@echo '                   in the VM; FUZZ_SECONDS=n for n seconds'
 	@echo 'make test-mutants  build the module with one fault after the other, and show which'
 	@echo '                   case catches it (half an hour); MUTANTS=names'
+	@echo 'make coverage      which lines of src and format the tests run'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n for n seconds'
 	@echo 'make tool          overlaybdsetup, linked statically, manual pages and completions;'
 	@echo '                   KERNEL=stock-7.3-arm64: for arm64'
@@ -231,6 +232,10 @@ soak fuzz-vm:
 .PHONY: test-mutants
 test-mutants: kernel-plain kernel-debug packages-vm tools
 	@tests/mutants/run $(MUTANTS)
+
+.PHONY: coverage
+coverage: kernel-plain kernel-debug packages-vm tools
+	@tests/coverage/run
 
 # The VM cases on Debian's kernels and on those for arm64, one kernel after the other.
 .PHONY: test-kernels

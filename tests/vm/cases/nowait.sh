@@ -54,6 +54,25 @@ for size in 4096 65536; do
 	dm_remove n
 done
 
+# Others do not wait for a block that a read fills which may be declined: what becomes of it would be
+# the wrong error for them.
+note "a slow disk that cannot read the block"
+null_disk slow 8 irqmode=2 completion_nsec=20000000
+dd if="$CASE_TMP/65536" of=/dev/slow bs=1M conv=fsync status=none
+dm_create n "0 2048 zfile_target /dev/slow $(stat -c %s "$CASE_TMP/65536")" -r
+echo +2-4 >/sys/kernel/config/nullb/slow/badblocks
+pids=
+for ways in --nowait-only --direct-only; do
+	blkcheck compare /dev/mapper/n "$CASE_TMP/65536.content" --bytes 65536 --reads 30 \
+		--threads 4 --max-bytes 4096 --seed 1 --bad 0+65536 $ways \
+		>"$CASE_TMP/out.$ways" 2>&1 &
+	pids="$pids $!"
+done
+for pid in $pids; do
+	wait "$pid" || fail "$(cat "$CASE_TMP"/out.*)"
+done
+dm_remove n
+
 # The lower device is given a table without the feature, which the device above still promises.
 note "a lower device that no longer answers"
 if has_target flakey; then
