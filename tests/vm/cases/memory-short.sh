@@ -88,8 +88,8 @@ for kind in "512" "4096" "65536" "65536 --zstd"; do
 		--reads 8 --threads 4 --seed 1 --direct-only --max-bytes 32768
 	slab=$((total - $(cat $faults/failslab/times)))
 	pages=$((total - $(cat $faults/fail_page_alloc/times)))
-	# What must not wait is declined, and repeated where it may wait. Device-mapper and the block
-	# layer decline it as well: here only the allocations of the module fail.
+	# What must not wait is declined, and repeated where it may wait. Device-mapper and the
+	# block layer decline it as well: here only the allocations of the module fail.
 	faults_on 100 $total Y "$code" 0xffffffffffffffff
 	expect_ok starved blkcheck compare /dev/mapper/z "$CASE_TMP/made.content" \
 		--reads 8 --seed 4 --nowait-only --max-bytes 32768

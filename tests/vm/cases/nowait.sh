@@ -54,8 +54,8 @@ for size in 4096 65536; do
 	dm_remove n
 done
 
-# Others do not wait for a block that a read fills which may be declined: what becomes of it would be
-# the wrong error for them.
+# Others do not wait for a block that a read fills which may be declined: what becomes of it would
+# be the wrong error for them.
 note "a slow disk that cannot read the block"
 null_disk slow 8 irqmode=2 completion_nsec=20000000
 dd if="$CASE_TMP/65536" of=/dev/slow bs=1M conv=fsync status=none
