@@ -216,7 +216,8 @@ endif
 test-vm: KERNEL := debug
 test-vm:
 	@$(MAKE) KERNEL=$(KERNEL) bootable tools
-	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) $(VM)
+	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) \
+		$(if $(SHARE),--share) $(VM)
 
 # One case for as long as one likes.
 .PHONY: soak fuzz-vm

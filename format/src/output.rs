@@ -82,3 +82,25 @@ impl Output for &mut [u8] {
         *self = take(self).get_mut(bytes..).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fill_takes_what_one_segment_holds() {
+        let mut memory = [7; 8];
+        let mut out = &mut memory[..];
+        let ones = |place: &mut [u8]| {
+            place.fill(1);
+            Ok::<(), ()>(())
+        };
+        assert_eq!(Output::fill(&mut out, 9, ones), None);
+        assert_eq!(Output::fill(&mut out, 3, |_| Err(())), Some(Err(())));
+        assert_eq!(out.remaining(), 8);
+        assert_eq!(Output::fill(&mut out, 3, ones), Some(Ok(())));
+        assert_eq!(out.remaining(), 5);
+        out.zero_rest();
+        assert_eq!(memory, [1, 1, 1, 0, 0, 0, 0, 0]);
+    }
+}

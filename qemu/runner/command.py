@@ -24,7 +24,14 @@ from .kvm import accelerator
 from .machine import qemu_command
 from .manifest import FIXTURES, image_source, say_which
 from .results import Results
-from .schedule import known_cases, limit_of, list_cases, run_side_by_side, side_by_side
+from .schedule import (
+    in_share,
+    known_cases,
+    limit_of,
+    list_cases,
+    run_side_by_side,
+    side_by_side,
+)
 
 # A module that leaks on purpose, in the folder of the debugging kernel.
 CANARY = "samples/kmemleak/kmemleak-test.ko"
@@ -67,6 +74,8 @@ def test(args, kernel, accel, work):
             raise Failure(f"there is no case {name}; there are: {' '.join(known)}")
     # Long cases start first: a short one at the end delays the run less.
     names = sorted(args.case or known, key=lambda name: -limit_of(name))
+    if args.share:
+        names = [name for name in names if in_share(name, args.kernel)]
     module = module_of(args, kernel)
     canary = canary_of(kernel)
     number = side_by_side(args.guests, args.memory, len(names))
@@ -191,6 +200,12 @@ def arguments():
         default=[],
         metavar="NAME",
         help="run only these cases",
+    )
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="leave out cases that name another kernel: for runs on the debugging kernel and on "
+        "one of Debian's, which together run each case",
     )
     parser.add_argument("--list", action="store_true", help="list the cases, run none")
     parser.add_argument(

@@ -37,6 +37,13 @@ def limit_of(name):
     return int(found[1]) if found else 0
 
 
+def in_share(name, kernel):
+    """Whether a run that shares the cases with another kernel runs this one. A case without a line
+    "# only: KERNEL" runs on both: the debugging kernel, and one of Debian's."""
+    only = re.search(r"^# only: *(\w+)", case_file(name).read_text(), re.M)
+    return only is None or only[1] == ("debug" if kernel == "debug" else "stock")
+
+
 def side_by_side(wanted, memory, cases):
     """The number of guests to run at once. A guest has two processors; most cases keep one busy."""
     if wanted:

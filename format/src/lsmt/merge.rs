@@ -179,7 +179,8 @@ pub fn merge<L: Deref<Target = [Segment]>, E>(
         let (Some(segments), Some(cursor)) = (layers.get(index), cursors.get_mut(index)) else {
             return Ok(());
         };
-        let next_event = if active.contains(layer) && cursor.next_start() != place {
+        // The event of a layer that is not active is the start of its next segment.
+        let next_event = if cursor.next_start() != place {
             // The end of a segment, with a hole after it.
             active.remove(layer);
             if at_top {
@@ -269,11 +270,6 @@ impl LayerSet {
     fn word(&mut self, layer: u8) -> Option<(&mut u64, u64)> {
         let word = self.0.get_mut(usize::from(layer >> 6))?;
         Some((word, shl_u64(1, u32::from(layer & 63))))
-    }
-
-    #[inline]
-    fn contains(&mut self, layer: u8) -> bool {
-        self.word(layer).is_some_and(|(word, bit)| *word & bit != 0)
     }
 
     #[inline]
