@@ -88,6 +88,21 @@ use_build_root() {
 	[ -z "${SSL_CERT_FILE:-}" ] || export CARGO_HTTP_CAINFO=${CARGO_HTTP_CAINFO:-$SSL_CERT_FILE}
 }
 
+# cargo_install ROOT NAME VERSION: builds a program that extends Cargo, next to the programs ROOT that
+# build it, unless it is there. Prints its folder.
+cargo_install() {
+	local root=$1/$2-$3
+	(
+		flock 9
+		[ ! -x "$root/bin/$2" ] || exit 0
+		say "building $2 $3, which takes a minute or two" >&2
+		CARGO_TARGET_DIR=$root/target "$CARGO" install --quiet --locked --root "$root" \
+			"$2@$3" >&2 || die "cargo could not build $2: see its messages above"
+		rm -rf "$root/target"
+	) 9>"$root.lock" || return
+	printf '%s/bin\n' "$root"
+}
+
 # use_target_root ROOT: lets Cargo build programs for arm64 guests as well, linked statically, with
 # --target aarch64-unknown-linux-gnu and the libraries of the set `target-arm64`. RUSTFLAGS must not
 # be set then.

@@ -19,7 +19,7 @@ pub(crate) struct Flags(pub(crate) u64);
 
 impl Flags {
     const fn is_header(self) -> bool {
-        self.0 & 1 << 0 != 0
+        self.0 & 1 != 0
     }
 
     /// A data file, as opposed to an index file.

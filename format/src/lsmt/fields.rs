@@ -46,7 +46,7 @@ const TAG_LEN: usize = 256;
 
 /// The flags that have a name, lowest bit first.
 const FLAGS: [(u64, &str); 6] = [
-    (1 << 0, "header"),
+    (1, "header"),
     (1 << 1, "data"),
     (1 << 2, "sealed"),
     (1 << 3, "gc"),

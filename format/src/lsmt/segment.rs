@@ -314,6 +314,7 @@ mod tests {
         assert_eq!(make(u64::MAX, 1, 0), None);
         assert_eq!(make(0, 1, 1 << 55), None);
         assert!(make((1 << 50) - 5, 5, (1 << 55) - 1).is_some());
+        assert!(make((1 << 50) - 1, 1, 0).is_some());
         assert_eq!(Segment::zeros(Sector::new(0), Sectors::new(16_384)), None);
     }
 

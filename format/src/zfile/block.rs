@@ -314,6 +314,18 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_and_the_longest_stored_len_are_tried() {
+        for (verify, min) in [(false, 1), (true, 5)] {
+            for len in [min, 4612] {
+                assert!(!matches!(
+                    decode_lz4(&two_blocks(verify), &vec![0; len], 4096),
+                    Err(BlockError::StoredLen { .. })
+                ));
+            }
+        }
+    }
+
+    #[test]
     fn damaged() {
         let (compressed, _) = ZEROS.split_at(26);
         // Cut, and with more content than there is room for.

@@ -26,7 +26,7 @@ use crate::{
 
 /// The flags that have a name, lowest bit first.
 const FLAGS: [(u64, &str); 6] = [
-    (1 << 0, "header"),
+    (1, "header"),
     (1 << 1, "data"),
     (1 << 2, "sealed"),
     (OVERWRITTEN, "header_overwritten"),
@@ -192,5 +192,9 @@ mod tests {
         assert!(fields.has_digest() && fields.is_overwritten());
         let names: Vec<_> = fields.flag_names().collect();
         assert_eq!(names, ["header", "data", "header_overwritten", "digest"]);
+        let flags = u64::MAX;
+        let all = HeaderTrailerFields::new(&Fields { flags, ..WRITTEN }.area(), crc32c);
+        assert_eq!(all.flag_names().count(), FLAGS.len());
+        assert_eq!(all.flag_names().last(), Some("index_compressed"));
     }
 }

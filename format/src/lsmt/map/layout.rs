@@ -106,11 +106,10 @@ impl MapLayout {
         Some(Segment::from_words(*words.first_chunk()?))
     }
 
-    /// A segment by its number in the map.
+    /// A segment by its number in the map, which has that many.
     pub(super) fn segment(self, words: &[u32], index: usize) -> Option<Segment> {
         match index.checked_sub(self.grouped()) {
-            Some(number) if index < self.len => self.ungrouped(words, number),
-            Some(_) => None,
+            Some(number) => self.ungrouped(words, number),
             None => self
                 .group(words, index / GROUP)?
                 .segments()

@@ -22,6 +22,7 @@ use crate::{
     },
 };
 use std::{
+    string::ToString,
     vec,
     vec::Vec, //
 };
@@ -123,6 +124,41 @@ fn lookups() {
     assert_eq!(at(31), zero(u64::MAX));
     assert_eq!(at(35), zero(u64::MAX));
     assert_eq!(at(u64::MAX), zero(u64::MAX));
+}
+
+#[test]
+fn memory_behind_the_segments_is_no_segment() {
+    for len in 0..40u64 {
+        let segments: Vec<Segment> = (0..len).map(|n| data(10 * n, 5, 8)).collect();
+        let last = segments.last().map_or(Sector::new(0), |last| last.start());
+        // Words that would be segments, in a vector that is longer than needed.
+        let words = vec![0x0004_0004; words_needed(segments.len()).unwrap() + 8];
+        let mut builder = MapBuilder::new(segments.len(), last, words).unwrap();
+        for segment in &segments {
+            builder.push(*segment).unwrap();
+        }
+        let map = builder.finish().unwrap();
+        assert!(map.segments().eq(segments.iter().copied()));
+        for at in 0..10 * len + 10 {
+            let at = Sector::new(at);
+            assert_eq!(map.lookup(at), naive(&segments, at), "{len}");
+        }
+    }
+}
+
+#[test]
+fn errors_say_what() {
+    let said = |error: MapError| error.to_string();
+    let memory = MapError::Memory {
+        words: 3,
+        needed: 8,
+    };
+    assert_eq!(said(memory), "3 words of memory for a map of 8");
+    assert_eq!(
+        said(MapError::Unexpected),
+        "a segment that was not expected"
+    );
+    assert_eq!(said(MapError::Incomplete), "fewer segments than expected");
 }
 
 #[test]

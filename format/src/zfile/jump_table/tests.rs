@@ -96,6 +96,19 @@ fn every_block_is_where_the_sums_say() {
 }
 
 #[test]
+fn a_group_far_into_a_long_table() {
+    // Groups beyond the 4096th, in which a wrong number of a group would be that of another one.
+    let lens = lens(300_000);
+    let table = build(layout_of(&lens, None), &bytes(&lens)).unwrap();
+    let mut offset = 512;
+    for (block, len) in (0..).zip(&lens) {
+        let stored = table.stored(BlockIndex::new(block)).unwrap();
+        assert_eq!((stored.offset.get(), stored.len), (offset, *len), "{block}");
+        offset += u64::from(*len);
+    }
+}
+
+#[test]
 fn a_block_takes_two_and_a_quarter_bytes() {
     assert_eq!(groups_needed(0), 0);
     assert_eq!(groups_needed(1), 1);

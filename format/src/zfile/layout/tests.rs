@@ -171,6 +171,7 @@ fn too_short() {
     };
     assert_eq!(short(needs_trailer, 1023), error(1023, 1024));
     assert!(short(needs_trailer, 1024).is_ok());
+    assert_eq!(short(needs_trailer, 512), error(512, 1024));
 }
 
 #[test]
