@@ -88,8 +88,8 @@ use_build_root() {
 	[ -z "${SSL_CERT_FILE:-}" ] || export CARGO_HTTP_CAINFO=${CARGO_HTTP_CAINFO:-$SSL_CERT_FILE}
 }
 
-# cargo_install ROOT NAME VERSION: builds a program that extends Cargo, next to the programs ROOT that
-# build it, unless it is there. Prints its folder.
+# cargo_install ROOT NAME VERSION: builds a program that extends Cargo, next to the programs ROOT
+# that build it, unless it is there. Prints its folder.
 cargo_install() {
 	local root=$1/$2-$3
 	(

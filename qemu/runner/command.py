@@ -91,6 +91,8 @@ def test(args, kernel, accel, work):
     extra = ["overlaybd.trace"] if args.trace else []
     if args.seconds:
         extra.append(f"overlaybd.seconds={args.seconds}")
+    if args.limit:
+        extra.append(f"overlaybd.limit={args.limit}")
     guests = Guests(qemu_command(kernel, accel, disk, "test", args.memory, extra, initrd))
     results = Results(names, kernel.option("CONFIG_DEBUG_KMEMLEAK"))
     logs = [BUILD / f"vm-{args.kernel}-{guest}.log" for guest in range(1, number + 1)]
@@ -222,6 +224,9 @@ def arguments():
     parser.add_argument("--memory", type=int, default=2048, help="memory of a guest in MiB")
     parser.add_argument(
         "--seconds", type=int, help="how long cases run that may run for any time: soak and fuzz"
+    )
+    parser.add_argument(
+        "--limit", type=int, help="end each case after that many seconds, if not before"
     )
     parser.add_argument(
         "--counters", type=Path, help="write the counters of an instrumented module to this file"

@@ -100,6 +100,7 @@ run_case() {
 	name=$1
 	file=$here/cases/$name.sh
 	limit=$(($(directive "$file" timeout) + ${LASTS:-0}))
+	[ "$limit" -le "${LIMIT:-$limit}" ] || limit=$LIMIT
 	export CASE="$name" CASE_TMP="/tmp/$name"
 	rm -rf "$CASE_TMP" /run/case.timeout
 	mkdir -p "$CASE_TMP"
@@ -217,8 +218,14 @@ kmemleak() {
 	fi
 }
 
-# How long cases last that can last for any time.
-LASTS=$(sed -n 's/.*overlaybd\.seconds=\([0-9]*\).*/\1/p' /proc/cmdline)
+# parameter NAME: prints a kernel parameter of the project's, a number.
+parameter() {
+	sed -n "s/.*overlaybd\.$1=\([0-9]*\).*/\1/p" /proc/cmdline
+}
+
+# How long cases last that can last for any time, and how long no case may last.
+LASTS=$(parameter seconds)
+LIMIT=$(parameter limit)
 export LASTS
 TRACE=
 ! grep -q 'overlaybd\.trace' /proc/cmdline || TRACE=-x
