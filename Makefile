@@ -65,7 +65,8 @@ help:
 	@echo 'make fuzz-vm       an hour of generated images and random requests to device-mapper'
 	@echo '                   in the VM; FUZZ_SECONDS=n for n seconds'
 	@echo 'make test-mutants  build the module with one fault after the other, and show which'
-	@echo '                   case catches it (half an hour); MUTANTS=names'
+	@echo '                   case catches it; then the same for format and its tests (half'
+	@echo '                   an hour); MUTANTS=names of faults in the module'
 	@echo 'make coverage      which lines of src and format the tests run'
 	@echo 'make fuzz          every fuzz target for a minute; FUZZ_SECONDS=n for n seconds'
 	@echo 'make tool          overlaybdsetup, linked statically, manual pages and completions;'
@@ -233,6 +234,7 @@ soak fuzz-vm:
 .PHONY: test-mutants
 test-mutants: kernel-plain kernel-debug packages-vm tools
 	@tests/mutants/run $(MUTANTS)
+	@$(if $(MUTANTS),,tests/mutants/format)
 
 .PHONY: coverage
 coverage: kernel-plain kernel-debug packages-vm tools

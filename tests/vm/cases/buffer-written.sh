@@ -6,6 +6,7 @@
 # gets wrong bytes: blocks that are cached hold none of what the program wrote.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 for kind in "4096" "65536" "4096 --zstd" "65536 --zstd"; do

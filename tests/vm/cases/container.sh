@@ -7,6 +7,7 @@
 # Then the same image is used below dm-snapshot and below dm-verity.
 #
 # timeout: 300
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

@@ -7,6 +7,7 @@
 # right bytes.
 #
 # timeout: 300
+# only: debug
 # module: none
 . /overlaybd/tests/vm/lib.sh
 

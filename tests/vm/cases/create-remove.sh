@@ -6,9 +6,10 @@
 # before.
 #
 # With KASAN, where every device costs a tenth of a second, it is two hundred devices, a thousand
-# targets; CI runs the thousand devices on the plain kernel.
+# targets; the thousand devices are for Debian's kernel.
 #
 # timeout: 600
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

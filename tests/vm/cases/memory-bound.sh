@@ -6,6 +6,7 @@
 # devices of the most expensive images, with full caches, stay below it.
 #
 # timeout: 120
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 ! has_kasan || skip "KASAN keeps freed memory, and surrounds each allocation with more"

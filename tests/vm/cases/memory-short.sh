@@ -6,6 +6,7 @@
 # nothing allocated.
 #
 # timeout: 400
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 faults=/sys/kernel/debug

@@ -7,6 +7,7 @@
 # kernel is refused.
 #
 # timeout: 120
+# only: stock
 # module: none
 . /overlaybd/tests/vm/lib.sh
 

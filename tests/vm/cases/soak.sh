@@ -7,6 +7,7 @@
 # kernel must have as much memory in use as after the first round, and the module no reference.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

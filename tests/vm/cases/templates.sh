@@ -7,6 +7,7 @@
 # fails the writes to its own device alone, the status reports it, and it can be given more room.
 #
 # timeout: 600
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

@@ -6,6 +6,7 @@
 # Layers that another image uses must stay as they are.
 #
 # timeout: 600
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

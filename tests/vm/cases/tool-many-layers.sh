@@ -5,6 +5,7 @@
 # within a sector. They hold the right bytes, and `close` leaves nothing.
 #
 # timeout: 600
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

@@ -6,6 +6,7 @@
 # with its last user, and all devices below it too. A journal that needs a replay is ignored.
 #
 # timeout: 240
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

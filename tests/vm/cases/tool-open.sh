@@ -6,6 +6,7 @@
 # do not change. The commands that `table` prints do the same.
 #
 # timeout: 300
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

@@ -6,6 +6,7 @@
 # that it needs it.
 #
 # timeout: 120
+# only: stock
 # module: none
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh

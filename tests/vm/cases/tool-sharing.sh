@@ -7,6 +7,7 @@
 # different names all succeed.
 #
 # timeout: 300
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

@@ -6,6 +6,7 @@
 # sizes; a missing layer is named.
 #
 # timeout: 240
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 

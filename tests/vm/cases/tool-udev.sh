@@ -6,6 +6,7 @@
 # closes there as well.
 #
 # timeout: 240
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 . /overlaybd/tests/vm/tool.sh
 
