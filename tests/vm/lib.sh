@@ -13,7 +13,7 @@
 #     # timeout: 60              (how long it may run, in seconds of emulation)
 #     # module: none             (only if the module must not be loaded; else it is)
 #     # only: debug              (`.ci/run` runs it on that kernel alone, or with `stock` on
-#     #                          Debian's: it would show the same on the other, at some cost)
+#     #                          Debian's: on the other it would show the same)
 #     . /overlaybd/tests/vm/lib.sh
 #
 # The shell runs with `set -eu`: a command that fails ends the case, and the case fails. It also

@@ -5,6 +5,7 @@
 # fits. A refused table must not keep its lower devices open.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

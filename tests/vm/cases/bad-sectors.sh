@@ -5,6 +5,7 @@
 # stored there must fail with an I/O error meanwhile, all others return the right bytes.
 #
 # timeout: 120
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 has_target dust || lacks "device-mapper target dust: sectors cannot be made bad"

@@ -7,6 +7,7 @@
 # and a later read tries again. The cache keeps no more blocks than it may.
 #
 # timeout: 300
+# only: debug
 # module: none
 . /overlaybd/tests/vm/lib.sh
 

@@ -8,6 +8,7 @@
 # reads that do not return.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # Blocks of 64 KiB, many more than the cache keeps. The first is stored in sectors 1 to more than 8.

@@ -6,6 +6,7 @@
 # prints.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # Tables of the same content, and some that are refused.

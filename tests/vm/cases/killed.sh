@@ -5,6 +5,7 @@
 # open.
 #
 # timeout: 120
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # The index is read in 17 pieces of 64 KiB, each of which takes two seconds.

@@ -6,6 +6,7 @@
 # not. The layers of a stack may be on devices with blocks of different sizes.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # loop_in FILE BYTES: sets $loop to a loop device of blocks of that many bytes.

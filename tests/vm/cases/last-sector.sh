@@ -5,6 +5,7 @@
 # device ends there.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 for file in zfile/odd_1000003_lz4_4k_crc.zf zfile/one_lz4_4k_crc.zf; do

@@ -5,6 +5,7 @@
 # as a ZFile, 64 GiB as a layer. It is too large for the repository; without it the case is skipped.
 #
 # timeout: 400
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 image=legacy/ext4_64

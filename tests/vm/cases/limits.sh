@@ -6,6 +6,7 @@
 # them. Without a preferred length the kernel reads ahead its default.
 #
 # timeout: 120
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # limits_of NAME: prints chunk_sectors, alignment_offset and optimal_io_size.

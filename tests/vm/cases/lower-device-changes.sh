@@ -7,6 +7,7 @@
 # always be removed. The error of a disk that does not answer, ETIMEDOUT, is passed on as it is.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 mkimage zfile "$CASE_TMP/zf" --bytes 1048576

@@ -5,6 +5,7 @@
 # the fault does not matter. A damaged block must cost an I/O error on that block and nothing else.
 #
 # timeout: 400
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # verdict_of NAME: prints the check that an image fails, and the name of the errno.

@@ -4,6 +4,7 @@
 # Fifty processes at a time create fifty devices on one lower device, read them, and remove them.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

@@ -6,6 +6,7 @@
 # the machine has.
 #
 # timeout: 240
+# only: debug
 # module: none
 . /overlaybd/tests/vm/lib.sh
 

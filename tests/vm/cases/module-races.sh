@@ -6,6 +6,7 @@
 # tasks load tables into one device at once: it always has one of them.
 #
 # timeout: 300
+# only: debug
 # module: none
 . /overlaybd/tests/vm/lib.sh
 

@@ -7,6 +7,7 @@
 # stacks. No stack may overflow.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 levels=100

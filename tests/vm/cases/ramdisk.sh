@@ -5,6 +5,7 @@
 # worker, short or long. One reader and several must read the right bytes, with LZ4 and with ZSTD.
 #
 # timeout: 240
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 bytes=8000000

@@ -5,6 +5,7 @@
 # and other reads wait for its block. dm-zero fails each of them.
 #
 # timeout: 60
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 has_target zero || lacks "zero target"

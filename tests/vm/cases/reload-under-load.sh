@@ -6,6 +6,7 @@
 # must be that of the one or of the other.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # run NAME REFERENCE ROUNDS TABLE...: reloads under load.

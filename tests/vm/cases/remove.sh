@@ -6,6 +6,7 @@
 # unloaded after the last.
 #
 # timeout: 240
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

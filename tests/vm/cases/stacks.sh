@@ -7,6 +7,7 @@
 # kinds, in tar. Every reference layer is in one of these stacks.
 #
 # timeout: 400
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 # unstack COUNT: removes the devices of stack_of.

@@ -6,6 +6,7 @@
 # dependencies.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 stack_of s 32768 lsmt/fs0_lz4_4k.zlsmt lsmt/fs1_lz4_4k_tar.tar lsmt/fs2_raw.lsmt

@@ -5,6 +5,7 @@
 # The reference of our target to that device must stay valid, whichever line comes first.
 #
 # timeout: 120
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

@@ -5,6 +5,7 @@
 # the like fail, a flush succeeds, and none of them reaches the lower device, which does not change.
 #
 # timeout: 240
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 image=neg/z00_ok_trailer.zf

@@ -6,6 +6,7 @@
 # stored blocks are shorter and longer than their content.
 #
 # timeout: 400
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 n=0

@@ -5,6 +5,7 @@
 # and its status says what kind it is. One without content is refused by name.
 #
 # timeout: 400
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 no_errors="read_errors 0 crc_errors 0 decompress_errors 0"
