@@ -7,6 +7,7 @@
 # to the cgroup of the task that loads the table.
 #
 # timeout: 240
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 root=/sys/fs/cgroup

@@ -5,6 +5,7 @@
 # bytes.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 zfile_of z zfile/odd512_lz4_1k_crc.zf

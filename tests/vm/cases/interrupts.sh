@@ -7,6 +7,7 @@
 # computes gets its share of a CPU whose small reads end in interrupts.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # A timer completes each read, in emulation at the next tick.

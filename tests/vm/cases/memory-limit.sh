@@ -6,6 +6,7 @@
 # return the right bytes, and no task may be killed.
 #
 # timeout: 300
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 root=/sys/fs/cgroup

@@ -5,6 +5,7 @@
 # from a plain file; twice, and by several readers at once.
 #
 # timeout: 300
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 reference_stack s "$CASE_TMP/content"

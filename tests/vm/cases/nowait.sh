@@ -6,6 +6,7 @@
 # may fail for another reason, and none may hold wrong data. Reads that wait go on beside them.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 # counts DEVICE FILE: reads the device, which must hold what the file does; sets $answered and

@@ -6,6 +6,7 @@
 # written again, reads return the right bytes.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 mkimage zfile "$CASE_TMP/zf" --bytes 1048576 --block-size 65536

@@ -6,6 +6,7 @@
 # because device-mapper splits them wrongly on the way to another dm device.
 #
 # timeout: 300
+# only: debug
 . /overlaybd/tests/vm/lib.sh
 
 mkimage zfile "$CASE_TMP/4096" --bytes 1048576

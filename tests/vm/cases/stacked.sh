@@ -5,6 +5,7 @@
 # writes that never reach our target, a linear device and a loop device return what our target does.
 #
 # timeout: 300
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 reference_stack s "$CASE_TMP/content"

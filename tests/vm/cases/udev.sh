@@ -6,6 +6,7 @@
 # program runs in a container whose root is on it. Without udevd dmsetup creates a node again.
 #
 # timeout: 120
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 file=zfile/ext4_lz4_64k_crc.zf
