@@ -59,7 +59,7 @@ pub fn sweep(
         };
         let target = Target {
             memory,
-            places: &[place.clone()],
+            places: std::slice::from_ref(&place),
             pattern,
             at,
             cached: false,
