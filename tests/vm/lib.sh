@@ -32,6 +32,7 @@
 #   skip TEXT...                     ends the case as skipped: there is nothing to check here
 #   lacks TEXT...                    the kernel lacks what the case needs: skips it, or fails it on
 #                                    the project's own debugging kernel, which has everything
+#   has_everything                   whether this is that kernel
 #   every TABLE N                    N must be the number of rows of that table (see below)
 #   expect_eq WHAT VALUE WANT        VALUE must be WANT
 #   expect_ok COMMAND...             must succeed (its output is shown when it does not)
@@ -160,10 +161,15 @@ skip() {
 	exit 77
 }
 
-lacks() {
+has_everything() {
 	case $(uname -r) in
-	*-overlaybd-debug) fail "the debugging kernel has no $*" ;;
+	*-overlaybd-debug) true ;;
+	*) false ;;
 	esac
+}
+
+lacks() {
+	! has_everything || fail "the debugging kernel has no $*"
 	skip "the kernel has no $*"
 }
 

@@ -98,9 +98,8 @@ dm_create z "$(table_on /dev/gone)" -r
 random_reads /dev/mapper/z "$CASE_TMP/zf.content" 20 --seed 5
 
 note "a disk that does not answer in time"
-# The project's debugging kernel has this.
 inject=/sys/kernel/config/nullb/gone/timeout_inject
-if [ -d $inject ]; then
+if [ -d $inject ] || has_everything; then
 	echo 1000 >/sys/block/gone/queue/io_timeout
 	echo 0 >$inject/verbose
 	echo 1 >$inject/times

@@ -6,7 +6,7 @@
 # creates the same device when it is loaded again. A 256th layer is refused.
 #
 # timeout: 300
-# only: debug
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 mkimage stack "$CASE_TMP/made" --layers 255 --seed 7

@@ -5,7 +5,7 @@
 # beginning, wherever that is in the table.
 #
 # timeout: 300
-# only: debug
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 zfile_of z0 lsmt/fs0_lz4_4k.zlsmt
