@@ -5,7 +5,7 @@
 # file: no number of sectors or bytes is cut on the way.
 #
 # timeout: 120
-# only: debug
+# only: stock
 . /overlaybd/tests/vm/lib.sh
 
 for tib in 3 17; do

@@ -6,7 +6,7 @@
 # the machine has.
 #
 # timeout: 240
-# only: debug
+# only: stock
 # module: none
 . /overlaybd/tests/vm/lib.sh
 
