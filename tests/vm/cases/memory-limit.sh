@@ -52,7 +52,7 @@ for kind in "4096" "65536" "65536 --zstd"; do
 	reader=$!
 	(in_group sh -c 'for _ in 1 2; do sha256sum /dev/mapper/z; done' >"$CASE_TMP/sums") &
 	summer=$!
-	echo 16M >$group/memory.max
+	echo 32M >$group/memory.max
 	wait $reader || fail "$(cat "$CASE_TMP/out")"
 	wait $summer || fail "sha256sum has failed"
 	: >"$CASE_TMP/stop"
