@@ -20,9 +20,11 @@ mount="mount util-linux"
 files="coreutils diffutils findutils"
 
 # The programs in the guest of one of Debian's kernels, or of another architecture. The guest
-# installs the module's package with them.
+# installs the module's package with them. Those of the last line are for images in a registry;
+# nbdkit's plugins and filters are in its own package.
 guest="busybox-static dmsetup $mount $files dash bash kmod dpkg tar libc-bin
-	udev crun"
+	udev crun
+	nbdkit nbd-client curl docker-registry iproute2"
 
 # The packages of each set of programs that qemu/packages fetches. Each byte of a value, spaces too,
 # is a part of the set's key (root_of).

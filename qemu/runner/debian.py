@@ -17,7 +17,7 @@ MODULES = ["configfs", "dm_mod", "loop", "brd", "null_blk"]
 # Modules that cases load.
 MORE_MODULES = """
     dm_verity dm_snapshot dm_flakey dm_delay dm_dust dm_zero dm_era dm_crypt dm_integrity erofs
-    squashfs overlay crc32c_cryptoapi
+    squashfs overlay crc32c_cryptoapi nbd sch_netem
 """.split()
 
 

@@ -49,6 +49,9 @@ def make_root(
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
     (root / "etc/mtab").symlink_to("/proc/mounts")
+    # Without the second file the C library asks a name server for localhost first.
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    (root / "etc/nsswitch.conf").write_text("hosts: files\n")
     add_programs(root, kernel)
 
     inside = root / "overlaybd"

@@ -27,6 +27,16 @@ PACKAGE_PROGRAMS = """
     dpkg-trigger tar rm diff ldconfig start-stop-daemon
 """.split()
 
+# The programs for images in a registry, in the guest of one of Debian's kernels: the registry, what
+# serves a layer as a block device, what attaches that, what uploads, and what slows the network.
+NETWORK_PROGRAMS = "nbdkit nbd-client curl docker-registry ip tc".split()
+# The plugin and the filters that nbdkit opens by their paths.
+NBDKIT = """
+    plugins/nbdkit-curl-plugin filters/nbdkit-log-filter filters/nbdkit-truncate-filter
+    filters/nbdkit-delay-filter filters/nbdkit-rate-filter filters/nbdkit-stats-filter
+    filters/nbdkit-error-filter filters/nbdkit-retry-filter filters/nbdkit-retry-request-filter
+""".split()
+
 TRIPLETS = {AMD64: "x86_64-linux-gnu", ARM64: "aarch64-linux-gnu"}
 
 
@@ -91,9 +101,12 @@ class Programs:
 def add_programs(root, kernel):
     """Copies all programs of a guest to its root."""
     found = Programs(kernel)
-    names = PROGRAMS + (PACKAGE_PROGRAMS if kernel.stock else [])
+    names = PROGRAMS + (PACKAGE_PROGRAMS + NETWORK_PROGRAMS if kernel.stock else [])
     for name in names:
         path = found.path(name)
+        found.add(root, path, path.relative_to(found.folder))
+    for name in NBDKIT if kernel.stock else []:
+        path = found.libraries / "nbdkit" / f"{name}.so"
         found.add(root, path, path.relative_to(found.folder))
     found.add_loader(root)
     (root / "usr/bin/sh").symlink_to("dash")
