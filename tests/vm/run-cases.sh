@@ -47,20 +47,35 @@ dms() {
 	dmsetup ls 2>/dev/null | awk '$1 != "No" { print $1 }'
 }
 
-# Removes what a case left: processes of its session, udevd, mounts, dm devices, loop devices.
-# Prints each.
+# The connected ones: these have the file.
+nbds() {
+	for file in /sys/block/nbd*/pid; do
+		[ ! -e "$file" ] || echo "$file" | sed 's|/sys/block/\(.*\)/pid|/dev/\1|'
+	done
+}
+
+# Removes what a case left: processes of its session, udevd, nbdkit, nbd devices, the delay of the
+# network, mounts, dm devices, loop devices. Prints each.
 sweep() {
 	session=$1
 	for pid in $(ps -o pid,sid | awk -v s="$session" '$2 == s { print $1 }'); do
 		echo "process $pid: $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 		kill -KILL "$pid" 2>/dev/null
 	done
-	# udevd has a session of its own, and so has each of its workers.
-	for pid in $(pidof systemd-udevd udevadm '(udev-worker)'); do
-		echo "process $pid of udevd"
+	# udevd has a session of its own, and so has each of its workers, and nbdkit.
+	for pid in $(pidof systemd-udevd udevadm '(udev-worker)' nbdkit); do
+		echo "process $pid of udevd or nbdkit"
 		kill -KILL "$pid" 2>/dev/null
 	done
 	rm -rf /run/udev
+	# Reads of one without a server may wait.
+	for dev in $(nbds); do
+		echo "nbd device $dev"
+		nbd-client -d "$dev" >/dev/null
+	done
+	if [ -e /sys/module/sch_netem ] && tc qdisc del dev lo root 2>/dev/null; then
+		echo "a slow network"
+	fi
 	for name in $(dms); do
 		case $(dmsetup info -c --noheadings -o suspended "$name") in
 		Suspended) dmsetup resume "$name" ;;
@@ -93,6 +108,7 @@ sweep() {
 unclean() {
 	[ -z "$(dms)" ] || echo "dm devices stay: $(dms | tr '\n' ' ')"
 	[ -z "$(loops)" ] || echo "loop devices stay: $(loops | tr '\n' ' ')"
+	[ -z "$(nbds)" ] || echo "nbd devices stay: $(nbds | tr '\n' ' ')"
 	mounts | grep -vxF -f /run/mounts.before | sed 's/^/mount stays: /'
 }
 
