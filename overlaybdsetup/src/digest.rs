@@ -91,6 +91,21 @@ pub(crate) fn parts(digest: &str) -> Option<(Algorithm, &str)> {
     right.then_some((algorithm, digits))
 }
 
+/// Compares a digest with that of bytes.
+///
+/// # Errors
+///
+/// Another digest, and a text that is none of a known algorithm.
+pub(crate) fn check(digest: &str, bytes: &[u8]) -> Result<()> {
+    let real = Algorithm::of(digest)?.digest(bytes);
+    if real == digest {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "its digest is {real}: it is damaged"
+    )))
+}
+
 /// Bytes as hexadecimal digits.
 #[must_use]
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::output::plain;
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -35,12 +36,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Parses the document that was read from `path`.
+/// Parses a document. `name` is its path, or another name for messages.
 ///
 /// # Errors
 ///
 /// Bytes that are no such document, with line and column.
-pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(name: impl Display, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
-        .map_err(|error| Error::refused(plain(&error.to_string())).within(path.display()))
+        .map_err(|error| Error::refused(plain(&error.to_string())).within(name))
 }

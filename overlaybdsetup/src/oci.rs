@@ -13,6 +13,7 @@ mod blobs;
 mod document;
 mod index;
 mod layer;
+mod origin;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +23,8 @@ use crate::json;
 use crate::layer::LayerFile;
 use blobs::Blobs;
 use index::by_name;
+use origin::{layers_from, Document, Origin};
 use std::path::{Path, PathBuf};
-
-/// How many indexes are followed from one to the next.
-const MAX_INDEXES: u32 = 8;
 
 /// Splits `DIR[:REF]`.
 ///
@@ -92,8 +91,10 @@ pub fn layers(
         (None, Some(digest)) if is_digest(digest) => blobs.document(digest)?,
         (None, Some(path)) => {
             let path = PathBuf::from(path);
-            let bytes = json::read(&path)?;
-            (path, bytes)
+            Document {
+                bytes: json::read(&path)?,
+                name: path.display().to_string(),
+            }
         }
         (Some(reference), Some(_)) => {
             return Err(Error::refused(format!(
@@ -101,5 +102,5 @@ pub fn layers(
             )));
         }
     };
-    blobs.follow(start, MAX_INDEXES)
+    layers_from(&blobs, start)
 }

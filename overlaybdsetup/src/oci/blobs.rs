@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A folder with blobs: its index.json, its documents by digest, and the layers they lead to.
+//! A folder with blobs: its index.json, its documents by digest, and the files of layers.
 
-use super::document::{Index, Kind, Layout, Manifest};
-use super::index::chosen;
-use super::layer::{check, is_acceleration};
-use crate::digest::{parts, Algorithm};
+use super::document::{Index, Layout};
+use super::origin::{Document, Origin};
+use crate::digest::{check, parts};
 use crate::error::{is_absence, Error, Result, Status};
 use crate::json::{parse, read};
 use crate::layer::LayerFile;
-use overlaybd_format::lsmt::MAX_LAYERS;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +26,7 @@ impl<'a> Blobs<'a> {
         // A folder without oci-layout is accepted: only index.json is used.
         let path = self.folder.join("oci-layout");
         if !is_absent(&path) {
-            let layout: Layout = parse(&path, &read(&path)?)?;
+            let layout: Layout = parse(path.display(), &read(&path)?)?;
             let version = layout.image_layout_version;
             if !version.starts_with("1.") {
                 return Err(Error::refused(format!(
@@ -48,7 +46,7 @@ impl<'a> Blobs<'a> {
                 ),
             ));
         }
-        let index = parse(&path, &read(&path)?)?;
+        let index = parse(path.display(), &read(&path)?)?;
         Ok((path, index))
     }
 
@@ -71,80 +69,24 @@ impl<'a> Blobs<'a> {
             Err(error) => Err(Error::io(format!("cannot read {}", path.display()), &error)),
         }
     }
+}
 
-    /// Reads a manifest or an index, and checks its digest.
-    pub(super) fn document(&self, digest: &str) -> Result<(PathBuf, Vec<u8>)> {
+impl Origin for Blobs<'_> {
+    type Layer = LayerFile;
+
+    fn document(&self, digest: &str) -> Result<Document> {
         let path = self
             .path_of(digest)
             .map_err(|error| error.within(format!("manifest {digest}")))?;
-        let bytes = read(&path)?;
-        let real = Algorithm::of(digest)?.digest(&bytes);
-        if real != digest {
-            return Err(Error::refused(format!(
-                "{}: its digest is {real}: it is damaged",
-                path.display()
-            )));
-        }
-        Ok((path, bytes))
+        let document = Document {
+            bytes: read(&path)?,
+            name: path.display().to_string(),
+        };
+        check(digest, &document.bytes).map_err(|error| error.within(&document.name))?;
+        Ok(document)
     }
 
-    /// The layers of the manifest `start`, or of the one that an index lists for this machine.
-    pub(super) fn follow(&self, start: (PathBuf, Vec<u8>), indexes: u32) -> Result<Vec<LayerFile>> {
-        let (path, bytes) = start;
-        let refused = |text: &str| Error::refused(text).within(path.display());
-        let kind: Kind = parse(&path, &bytes)?;
-        match (kind.manifests, kind.layers) {
-            (None, Some(_)) => {
-                let manifest: Manifest = parse(&path, &bytes)?;
-                self.layers_of(&manifest)
-                    .map_err(|error| error.within(path.display()))
-            }
-            (Some(_), None) => {
-                let left = indexes
-                    .checked_sub(1)
-                    .ok_or_else(|| refused("an index in an index, too many times"))?;
-                let index: Index = parse(&path, &bytes)?;
-                let chosen = chosen(&index).map_err(|error| error.within(path.display()))?;
-                self.follow(self.document(chosen.digest.as_str())?, left)
-            }
-            (Some(_), Some(_)) => Err(refused("it has both layers and manifests: no kind has")),
-            (None, None) => Err(refused(
-                "it has neither layers nor manifests: no manifest and no index of an image",
-            )),
-        }
-    }
-
-    /// The files of the layers of a manifest, lowest first.
-    fn layers_of(&self, manifest: &Manifest) -> Result<Vec<LayerFile>> {
-        let mut layers = manifest.layers.as_slice();
-        if let Some((last, below)) = layers.split_last() {
-            if is_acceleration(last) {
-                layers = below;
-            }
-        }
-        let count = layers.len();
-        if count == 0 {
-            return Err(Error::refused("no layer in it that is one of an image"));
-        }
-        if count > MAX_LAYERS {
-            return Err(Error::refused(format!(
-                "it has {count} layers, and an image has no more than {MAX_LAYERS}"
-            )));
-        }
-        (1..)
-            .zip(layers)
-            .map(|(number, layer)| {
-                check(layer)
-                    .and_then(|()| self.file_of(layer.digest.as_str(), layer.size))
-                    .map_err(|error| {
-                        error.within(format!("layer {number} of {count}, {}", layer.digest))
-                    })
-            })
-            .collect()
-    }
-
-    /// The file of a layer.
-    fn file_of(&self, digest: &str, size: u64) -> Result<LayerFile> {
+    fn layer(&self, digest: &str, size: u64) -> Result<LayerFile> {
         let path = self.path_of(digest).map_err(|error| {
             if error.status() == Status::Device {
                 let why = "an image that is read from its registry has no layers here";

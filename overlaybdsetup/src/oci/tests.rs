@@ -4,7 +4,8 @@
 
 use super::index::{IMAGES, NAMES};
 use super::layer::{ACCELERATION, BLOB_DIGEST, TARS, TURBO, TURBO_VERSIONS, VERSION};
-use super::{layers, split, MAX_INDEXES};
+use super::origin::MAX_INDEXES;
+use super::{layers, split};
 use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
 use crate::layer::LayerFile;
