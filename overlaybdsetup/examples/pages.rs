@@ -35,8 +35,14 @@ fn main() -> io::Result<()> {
     );
     fs::create_dir_all(&folder)?;
     let mut command = Cli::command().disable_help_subcommand(true);
+    // The completions would offer hidden commands.
+    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let mut shown = Command::new("overlaybdsetup")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .subcommands(shown.cloned());
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
-        clap_complete::generate_to(shell, &mut command, "overlaybdsetup", &folder)?;
+        clap_complete::generate_to(shell, &mut shown, "overlaybdsetup", &folder)?;
     }
     command.build();
     manual(&command, &folder)

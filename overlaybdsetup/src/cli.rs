@@ -56,6 +56,9 @@ pub enum Command {
     Dump(Dump),
     /// Verify an image or files: all checks of `open`, and every block
     Verify(Verify),
+    /// Print the header that gives access to a repository, for the program that reads its blobs
+    #[command(hide = true)]
+    RegistryHeader(RegistryHeader),
 }
 
 /// Where the layers of an image are.
@@ -73,6 +76,11 @@ pub struct Source {
     #[arg(long, value_name = "DIR[:REF]", group = "source")]
     pub oci: Option<String>,
 
+    /// Take the layers from an image in a registry, with the credentials of podman and docker:
+    /// `[docker://]HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]`. Without HOST it is one of Docker Hub
+    #[arg(long, value_name = "REFERENCE", group = "source")]
+    pub registry: Option<String>,
+
     /// Take this file as a layer, lowest layer first. Whether it is a ZFile, and whether it is in a
     /// tar, is detected
     #[arg(long = "layer", value_name = "FILE", group = "source")]
@@ -89,8 +97,12 @@ pub struct ImageSource {
 
     /// With --oci: the digest of the manifest, or a file that contains it. The folder then needs no
     /// index, like the content store of containerd
-    #[arg(long, value_name = "DIGEST|FILE", conflicts_with_all = ["config", "layers"])]
+    #[arg(long, value_name = "DIGEST|FILE", conflicts_with_all = ["config", "layers", "registry"])]
     pub manifest: Option<String>,
+
+    /// With --registry: do not verify certificates, and use http if the host does not speak TLS
+    #[arg(long, requires = "registry", conflicts_with_all = ["config", "oci", "layers"])]
+    pub insecure: bool,
 }
 
 /// `open`.
@@ -201,6 +213,22 @@ pub struct Verify {
     pub json: bool,
 }
 
+/// `registry-header`.
+#[derive(Args, Debug)]
+pub struct RegistryHeader {
+    /// The image
+    #[arg(long, value_name = "REFERENCE")]
+    pub reference: String,
+
+    /// The file with the credentials; default: no credentials
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+
+    /// Do not verify certificates, and use http if the host does not speak TLS
+    #[arg(long)]
+    pub insecure: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,5 +249,11 @@ mod tests {
         assert!(parse("overlaybdsetup verify a b --json").is_ok());
         assert!(parse("overlaybdsetup verify a --config b").is_err());
         assert!(parse("overlaybdsetup dump").is_err());
+        assert!(parse("overlaybdsetup open x --registry a --insecure").is_ok());
+        assert!(parse("overlaybdsetup open x --registry a --layer b").is_err());
+        assert!(parse("overlaybdsetup open x --registry a --manifest b").is_err());
+        assert!(parse("overlaybdsetup open x --oci a --insecure").is_err());
+        assert!(parse("overlaybdsetup verify a --registry b").is_err());
+        assert!(parse("overlaybdsetup registry-header --reference a --authfile b").is_ok());
     }
 }

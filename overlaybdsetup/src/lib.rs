@@ -22,6 +22,9 @@
 //! [`dump`] and [`verify`] report more of a layer than `image`, which opens it or refuses it: both
 //! use `inspect`. Commands print through `output`, use all processors through `parallel`, and read
 //! the attributes of block devices through [`sysfs`].
+//!
+//! [`registry`] finds the layers of an image in a registry by the rules of [`oci`], and what gives
+//! access to them. It reads no layer.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -51,6 +54,7 @@ mod output;
 mod parallel;
 pub mod payload;
 pub mod plan;
+pub mod registry;
 pub mod run_folder;
 pub mod signals;
 pub mod source;

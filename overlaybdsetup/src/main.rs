@@ -12,6 +12,7 @@ use overlaybdsetup::dump;
 use overlaybdsetup::error::{Error, Result, Status};
 use overlaybdsetup::layer::LayerFile;
 use overlaybdsetup::open;
+use overlaybdsetup::registry;
 use overlaybdsetup::source;
 use overlaybdsetup::status;
 use overlaybdsetup::table;
@@ -74,6 +75,7 @@ fn run(command: &Command) -> Result<()> {
             };
             verify::run(&files, whole, arguments.json, true, out)
         }
+        Command::RegistryHeader(arguments) => registry::run_header(arguments, out),
     }
 }
 

@@ -7,6 +7,9 @@
 //! converted, unpacked or written. No blob of a layer is read, and no digest of one is computed:
 //! `verify` does that.
 //!
+//! An image in a registry consists of the same documents, and the same rules choose its layers:
+//! `origin` has them for both.
+//!
 //! [`Layer::open`]: crate::layer::Layer::open
 
 mod blobs;
@@ -23,8 +26,10 @@ use crate::json;
 use crate::layer::LayerFile;
 use blobs::Blobs;
 use index::by_name;
-use origin::{layers_from, Document, Origin};
 use std::path::{Path, PathBuf};
+
+pub(crate) use index::IMAGES;
+pub(crate) use origin::{layers_from, Document, Origin};
 
 /// Splits `DIR[:REF]`.
 ///

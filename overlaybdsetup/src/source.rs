@@ -12,7 +12,8 @@ use crate::oci;
 ///
 /// # Errors
 ///
-/// Anything wrong with the config or the folder; no source at all.
+/// Anything wrong with the config or the folder; an image in a registry, which has no files here;
+/// no source at all.
 pub fn layers(image: &ImageSource) -> Result<Vec<LayerFile>> {
     let source = &image.source;
     if let Some(path) = &source.config {
@@ -22,10 +23,42 @@ pub fn layers(image: &ImageSource) -> Result<Vec<LayerFile>> {
         let (folder, reference) = oci::split(folder);
         return oci::layers(&folder, reference.as_deref(), image.manifest.as_deref());
     }
+    if let Some(reference) = &source.registry {
+        return Err(Error::refused(format!(
+            "--registry {reference}: layers in a registry are no files, and only files can be read \
+             here: copy the image, for example with skopeo, and use --oci"
+        )));
+    }
     if source.layers.is_empty() {
         return Err(Error::refused(
-            "one of --config, --oci and --layer is needed",
+            "one of --config, --oci, --registry and --layer is needed",
         ));
     }
     Ok(source.layers.iter().map(LayerFile::new).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Source;
+
+    #[test]
+    fn an_image_in_a_registry_has_no_files() {
+        let mut image = ImageSource {
+            source: Source {
+                registry: Some("h.x/a:1".into()),
+                ..Source::default()
+            },
+            ..ImageSource::default()
+        };
+        let error = layers(&image).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--registry h.x/a:1: layers in a registry are no files, and only files can be read \
+             here: copy the image, for example with skopeo, and use --oci"
+        );
+        image.source.registry = None;
+        let error = layers(&image).unwrap_err().to_string();
+        assert!(error.contains("is needed"), "{error}");
+    }
 }

@@ -14,7 +14,7 @@ pub(super) const NAMES: [&str; 2] = [
 ];
 
 /// The media types of the images that an index lists, in the forms of OCI and of Docker.
-pub(super) const IMAGES: [&str; 4] = [
+pub(crate) const IMAGES: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -83,8 +83,8 @@ fn by_platform<'a>(images: &[&'a Descriptor]) -> Result<&'a Descriptor> {
     images.iter().find(is_ours).copied().ok_or_else(|| {
         let others = images.iter().map(|image| platform_of(image));
         Error::refused(format!(
-            "no image for linux/{machine} in it, but for {}. By its digest (--manifest) any can be \
-             named",
+            "no image for linux/{machine} in it, but for {}. By its digest any can be named: with \
+             --manifest, or after the '@' of a reference",
             listed(others)
         ))
     })

@@ -39,7 +39,7 @@ pub(super) const ACCELERATION: &str = "containerd.io/snapshot/overlaybd/accelera
 /// All known converters annotate a layer with the digest and size of its own blob. The two differ
 /// once another program has compressed the blob: skopeo does that when it writes a layout, and
 /// keeps the annotations. So a difference alone is no error, and the descriptor decides: it
-/// describes the blob in the folder.
+/// describes the blob in the folder or registry.
 pub(super) fn check(layer: &Descriptor) -> Result<()> {
     let media_type = layer.media_type.as_str();
     if is_turbo(layer) {
