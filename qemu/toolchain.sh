@@ -41,7 +41,7 @@ declare -A packages_of=(
 	[guest-amd64]="$guest"
 	[guest-arm64]="$guest"
 	[target-arm64]="libstd-rust-web-dev libc6-dev libgcc-12-dev"
-	[tool]="patchelf pkgconf-bin libdevmapper-dev"
+	[tool]="patchelf pkgconf-bin libdevmapper-dev curl"
 	[check]="patchelf shellcheck perl"
 	[docs]="patchelf python3-sphinx python3-yaml"
 	[bench]="patchelf erofs-utils squashfs-tools dmsetup e2fsprogs kmod $mount coreutils
@@ -128,6 +128,8 @@ use_target_root() {
 # of `target-arm64` in TARGET. The kernel's bindgen, which has headers of its own, does not read
 # these variables.
 use_tool_root() {
+	# The host tests run curl. A host that has one of its own uses that.
+	PATH=$PATH:$1/usr/bin
 	export PKG_CONFIG=$1/usr/bin/pkgconf PKG_CONFIG_PATH='' PKG_CONFIG_SYSROOT_DIR=$1
 	export PKG_CONFIG_LIBDIR=$1/usr/lib/x86_64-linux-gnu/pkgconfig
 	# bindgen asks clang for the headers. Without this it would use the clang of any

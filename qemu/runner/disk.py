@@ -82,7 +82,9 @@ def make_root(
 
 def make_folders(root):
     """Creates the folders that every root has."""
-    for folder in "usr/bin usr/sbin usr/lib usr/lib64 dev proc sys run tmp mnt root etc".split():
+    for folder in """
+        usr/bin usr/sbin usr/lib usr/lib64 dev proc sys run tmp var/tmp mnt root etc
+    """.split():
         (root / folder).mkdir(parents=True)
     for link in "bin sbin lib lib64".split():
         (root / link).symlink_to("usr/" + link)
