@@ -5,6 +5,8 @@
 //!
 //! It opens no file: paths and names are checked by the commands.
 
+use crate::blob;
+use crate::store::parse_size;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -13,7 +15,8 @@ use std::path::PathBuf;
 /// An OverlayBD image is a stack of layers, each a file. `open` creates one read-only block device
 /// from them, /dev/mapper/NAME, with the targets of the kernel module dm-overlaybd: loop devices
 /// over the files, a zfile_target for each compressed layer, and an lsmt_target that merges the
-/// layers. No process keeps running, and no layer file is changed.
+/// layers. No process keeps running, except for layers that stay in a registry, and no layer file
+/// is changed.
 #[derive(Debug, Parser)]
 #[command(
     name = "overlaybdsetup",
@@ -50,6 +53,10 @@ pub enum Command {
     Status(Status),
     /// List all devices of this program, one per line: NAME, kind, size, layers
     List(List),
+    /// Print which parts of layers in a registry were read so far, for `open --prefetch`
+    Record(Record),
+    /// List or prune what `open --cache` keeps
+    Cache(Cache),
     /// Print the commands that `open` would carry out, as a shell script
     Table(Table),
     /// Show the headers, trailers and indexes of layer files, without reading data
@@ -59,6 +66,16 @@ pub enum Command {
     /// Print the header that gives access to a repository, for the program that reads its blobs
     #[command(hide = true)]
     RegistryHeader(RegistryHeader),
+    /// The fetcher of a blob, which `open` starts
+    #[command(name = blob::SUBCOMMAND, hide = true)]
+    FetchBlob(FetchBlob),
+}
+
+/// `fetch-blob`.
+#[derive(Args, Debug)]
+pub struct FetchBlob {
+    /// What to fetch, as JSON
+    pub task: String,
 }
 
 /// Where the layers of an image are.
@@ -133,6 +150,32 @@ pub struct Open {
     /// Share no layer with other images
     #[arg(long)]
     pub no_share: bool,
+
+    /// With --registry: keep what is fetched in DIR. The next `open` of a layer with the same
+    /// digest uses it, also after a crash. By default it is in /var/tmp as long as the device
+    /// exists
+    #[arg(long, value_name = "DIR", requires = "registry")]
+    pub cache: Option<PathBuf>,
+
+    /// With --cache: before anything else, remove from DIR what no device uses, the least recently
+    /// used first, until DIR takes no more than SIZE (suffixes K, M, G, T)
+    #[arg(long, value_name = "SIZE", requires = "cache", value_parser = size)]
+    pub cache_size: Option<u64>,
+
+    /// With --registry: use layers that are in DIR as files of the name blobs/sha256/DIGITS or
+    /// sha256/DIGITS, such as those of the content store of containerd
+    #[arg(long, value_name = "DIR", requires = "registry")]
+    pub blobs: Option<PathBuf>,
+
+    /// With --registry: fetch first what FILE lists, which `record` wrote
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    pub prefetch: Option<PathBuf>,
+
+    /// With --registry: how many seconds a read waits for a registry that does not answer, before
+    /// it fails with an I/O error. Later reads try again
+    #[arg(long, value_name = "SECONDS", requires = "registry", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: u64,
 }
 
 /// `close`.
@@ -144,6 +187,11 @@ pub struct Close {
     /// Remove a device in use when its last user closes it
     #[arg(long)]
     pub deferred: bool,
+
+    /// Let reads fail that wait for a registry which does not answer, so that the processes that
+    /// wait for them no longer use the device
+    #[arg(long, conflicts_with = "deferred")]
+    pub force: bool,
 }
 
 /// `status`.
@@ -163,6 +211,53 @@ pub struct List {
     /// Print JSON, as `status` does
     #[arg(long)]
     pub json: bool,
+}
+
+/// `record`.
+#[derive(Args, Debug)]
+pub struct Record {
+    /// The name of the device
+    pub name: String,
+}
+
+/// `cache`.
+#[derive(Args, Debug)]
+pub struct Cache {
+    #[command(subcommand)]
+    #[expect(missing_docs)]
+    pub command: CacheCommand,
+}
+
+/// The commands for a cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List the blobs in a cache, the least recently used first, one per line: digest, bytes,
+    /// whether it is in use, registry
+    Ls {
+        /// The folder of the cache
+        dir: PathBuf,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove blobs that no device uses, the least recently used first, and list them
+    Prune {
+        /// The folder of the cache
+        dir: PathBuf,
+
+        /// Stop when the cache takes no more than SIZE (suffixes K, M, G, T)
+        #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+        keep: u64,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "no size, such as 512M or 10G".to_string())
 }
 
 /// `table`.

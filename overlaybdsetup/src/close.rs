@@ -5,10 +5,11 @@
 //! It asks the kernel which devices exist, so it also finds those that a killed run left. Where the
 //! device exists and is complete, it looks at nothing but what is below it.
 
+use crate::blob::{detach, report_of, sweep};
 use crate::cli;
 use crate::error::{Error, Result, Status};
 use crate::mapper::{udev_runs, Info, Mapper};
-use crate::mounts::{of_device, unmount_folder};
+use crate::mounts::{of_device, unmount_folder, usage, Usage};
 use crate::plan::{check_name, Kind};
 use crate::run_folder::{record_of, RunFolder};
 use crate::signals::Signals;
@@ -33,6 +34,7 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     check_name(name)?;
     let mapper = Mapper::open()?;
     let lock = RunFolder::lock(&Signals::catch()?)?;
+    sweep();
     let Some(info) = mapper.info(name)? else {
         let record = record_of(name)?;
         lock.forget(name);
@@ -55,12 +57,27 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
         ));
     }
     let mount = mount_of(name, &info)?;
-    // Checked before the first change: only the mount that `open` made may use the device.
-    if !arguments.deferred && !is_free(&mapper, &info, mount.as_deref())? {
+    if arguments.force {
+        detach_failing(&mapper, name)?;
+    }
+    // Checked before the next change: only the mount that `open` made may use the device.
+    let waits = udev_runs() || arguments.force;
+    if !arguments.deferred && !is_free(&mapper, &info, mount.as_deref(), waits)? {
         return Err(Error::new(Status::Busy, in_use(&info, mount.as_deref())?));
     }
     if let Some(folder) = &mount {
-        unmount_folder(folder, arguments.deferred)?;
+        let usage = if arguments.deferred {
+            Usage::Busy
+        } else {
+            usage(folder)?
+        };
+        if usage == Usage::Idle {
+            // Reads of processes that were killed may be under way.
+            detach_failing(&mapper, name)?;
+        }
+        if usage != Usage::Gone {
+            unmount_folder(folder, arguments.deferred)?;
+        }
     }
     // Listed now: once the device is removed, nothing refers to those below it.
     let below = hidden_below(&mapper, &info)?;
@@ -70,6 +87,7 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
             mapper.remove_deferred(name)?;
         }
     } else {
+        detach_failing(&mapper, name)?;
         mapper.remove(name)?;
     }
     lock.forget(name);
@@ -83,11 +101,26 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     Ok(())
 }
 
+/// Detaches the network block devices below whose registry does not answer: reads under way fail,
+/// and the removal does not wait for them. Layers that another image uses are left alone.
+fn detach_failing(mapper: &Mapper, name: &str) -> Result<()> {
+    for number in mapper.below(name)? {
+        if let Some(lower) = number.dm_name() {
+            if mapper.info(&lower)?.is_some_and(|info| info.users <= 1) {
+                detach_failing(mapper, &lower)?;
+            }
+        } else if report_of(number).is_some_and(|report| report.failing) {
+            detach(number)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a device has no user but the mount that `open` made.
 ///
 /// udev opens a device after a writer closed it, for a moment. So where udev runs, an unknown user
-/// is waited for.
-fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>) -> Result<bool> {
+/// is waited for. With `waits` false, none is.
+fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>, waits: bool) -> Result<bool> {
     let own = u32::from(mount.is_some());
     for _ in 0..PATIENCE {
         let others = other_mounts(info, mount)?;
@@ -95,7 +128,7 @@ fn is_free(mapper: &Mapper, info: &Info, mount: Option<&Path>) -> Result<bool> {
             Some(now) if now.users > own || !others.is_empty() => {}
             _ => return Ok(true),
         }
-        if !udev_runs() || !others.is_empty() || !info.number.holders().is_empty() {
+        if !waits || !others.is_empty() || !info.number.holders().is_empty() {
             return Ok(false);
         }
         sleep(PAUSE);

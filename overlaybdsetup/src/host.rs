@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel of this machine, for the executor: device-mapper, and loop devices over the files of
-//! an image.
+//! The kernel of this machine, for the executor: device-mapper, loop devices over the files of an
+//! image, and network block devices over its blobs in a registry.
 //!
-//! It attaches loop devices and never detaches one.
+//! It attaches these devices and never detaches one.
 
 use crate::error::{Error, Result, Status};
 use crate::executor::{Found, Kernel, TableLine};
 use crate::image::Image;
 use crate::mapper::Mapper;
-use crate::payload::Payload;
+use crate::payload::{Origin, Payload};
 use crate::plan::{Backing, Device, Loop};
 use crate::store::Store;
 use crate::sysfs::Number;
 use loop_device::{LoopControl, LoopDevice, Settings};
+use nbd_device::driver::NbdDevice;
 use overlaybd_format::units::SECTOR_SIZE;
 use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
 use std::fs::File;
@@ -57,19 +58,39 @@ impl<'a> Host<'a> {
     }
 }
 
+/// A device that stays attached as long as it is held or in use.
+#[derive(Debug)]
+pub enum Held {
+    /// A loop device.
+    Loop(LoopDevice),
+    /// A network block device.
+    Nbd(NbdDevice),
+}
+
 impl Kernel for Host<'_> {
-    type Loop = LoopDevice;
+    type Loop = Held;
 
     fn find(&mut self, name: &str) -> Result<Option<Found>> {
         self.mapper.find(name)
     }
 
-    fn attach(&mut self, wanted: &Loop) -> Result<(LoopDevice, Number)> {
+    fn attach(&mut self, wanted: &Loop) -> Result<(Held, Number)> {
         let tail;
         let (file, what): (&File, String) = match wanted.backing {
             Backing::Layer(number) => {
                 let payload = self.payload(number)?;
-                (payload.file(), payload.path().display().to_string())
+                let Origin::File(file) = payload.origin() else {
+                    return Err(not_of(payload));
+                };
+                (file, payload.path().display().to_string())
+            }
+            Backing::Blob(number) => {
+                let payload = self.payload(number)?;
+                let Origin::Blob(blob) = payload.origin() else {
+                    return Err(not_of(payload));
+                };
+                let (device, number) = blob.attach()?;
+                return Ok((Held::Nbd(device), number));
             }
             Backing::Tail(number) => {
                 let payload = self.payload(number)?;
@@ -103,7 +124,7 @@ impl Kernel for Host<'_> {
         let (major, minor) = device
             .number()
             .map_err(|error| Error::io(tried(), &error))?;
-        Ok((device, Number(major, minor)))
+        Ok((Held::Loop(device), Number(major, minor)))
     }
 
     fn create(&mut self, device: &Device) -> Result<Number> {
@@ -121,6 +142,14 @@ impl Kernel for Host<'_> {
     fn remove(&mut self, name: &str) -> Result<()> {
         self.mapper.remove(name)
     }
+}
+
+/// The error for a plan of another image.
+fn not_of(payload: &Payload) -> Error {
+    Error::refused(format!(
+        "the plan has another kind of device for {}",
+        payload.path().display()
+    ))
 }
 
 /// The bytes after the last whole sector of a payload, as a sealed file in memory of one sector.

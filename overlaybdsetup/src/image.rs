@@ -33,7 +33,21 @@ impl Image {
     /// a virtual size of 0 in all layers.
     pub fn open(files: &[LayerFile]) -> Result<Self> {
         check_count(files.len())?;
-        let layers = open_layers(files)?;
+        let opened = in_parallel(files.len(), |number| Layer::open(&files[number]));
+        Self::of_layers(opened)
+    }
+
+    /// Checks layers together that were opened, lowest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`].
+    pub fn of_layers(opened: Vec<Result<Layer>>) -> Result<Self> {
+        let count = opened.len();
+        check_count(count)?;
+        let layers = (opened.into_iter().enumerate())
+            .map(|(number, layer)| layer.map_err(|error| error.within(place(number, count))))
+            .collect::<Result<Vec<Layer>>>()?;
         let size = virtual_size(layers.iter().map(|layer| layer.lsmt().virtual_size()));
         check_size(size)?;
         Ok(Self {
@@ -101,15 +115,6 @@ fn add_layer(layer: &Layer, hash: &mut Sha256) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Opens files on all processors.
-fn open_layers(files: &[LayerFile]) -> Result<Vec<Layer>> {
-    in_parallel(files.len(), |number| Layer::open(&files[number]))
-        .into_iter()
-        .enumerate()
-        .map(|(number, layer)| layer.map_err(|error| error.within(place(number, files.len()))))
-        .collect()
 }
 
 /// Refuses a number of layers that no image can have.

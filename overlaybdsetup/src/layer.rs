@@ -78,9 +78,19 @@ impl Layer {
     ///
     /// Anything wrong with it, with the file's name.
     pub fn open(file: &LayerFile) -> Result<Self> {
-        let payload = file.open()?;
-        let content = Content::open(payload).map_err(|error| error.within(file.path.display()))?;
-        Self::of_content(content).map_err(|error| error.within(file.path.display()))
+        Self::of_payload(file.open()?)
+    }
+
+    /// Checks the layer in an open file or blob.
+    ///
+    /// # Errors
+    ///
+    /// Anything wrong with it, with its name.
+    pub fn of_payload(payload: Payload) -> Result<Self> {
+        let path = payload.path().to_path_buf();
+        Content::open(payload)
+            .and_then(Self::of_content)
+            .map_err(|error| error.within(path.display()))
     }
 
     /// Checks the layer in an open content.

@@ -29,6 +29,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
+mod blob;
+pub mod cache;
 pub mod cli;
 pub mod close;
 pub mod config;
@@ -37,6 +39,7 @@ mod digest;
 pub mod dump;
 pub mod error;
 pub mod executor;
+pub mod fetcher;
 pub mod filesystem;
 #[cfg(test)]
 mod fixture;
@@ -54,6 +57,7 @@ mod output;
 mod parallel;
 pub mod payload;
 pub mod plan;
+pub mod record;
 pub mod registry;
 pub mod run_folder;
 pub mod signals;

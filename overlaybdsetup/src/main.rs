@@ -6,12 +6,15 @@
 
 use clap::error::ErrorKind;
 use clap::Parser;
-use overlaybdsetup::cli::{Cli, Command};
+use overlaybdsetup::cache;
+use overlaybdsetup::cli::{CacheCommand, Cli, Command};
 use overlaybdsetup::close;
 use overlaybdsetup::dump;
 use overlaybdsetup::error::{Error, Result, Status};
+use overlaybdsetup::fetcher;
 use overlaybdsetup::layer::LayerFile;
 use overlaybdsetup::open;
+use overlaybdsetup::record;
 use overlaybdsetup::registry;
 use overlaybdsetup::source;
 use overlaybdsetup::status;
@@ -62,10 +65,19 @@ fn run(command: &Command) -> Result<()> {
             need_root("list")?;
             status::run_list(arguments, out)
         }
+        Command::Cache(arguments) => match &arguments.command {
+            CacheCommand::Ls { dir, json } => cache::run_ls(dir, *json, out),
+            CacheCommand::Prune { dir, keep, json } => cache::run_prune(dir, *keep, *json, out),
+        },
+        Command::Record(arguments) => {
+            need_root("record")?;
+            record::run(&arguments.name, out)
+        }
         Command::Table(arguments) => table::run(arguments, out),
         Command::Dump(arguments) => {
             dump::run(&arguments.files, arguments.json, arguments.extents, out)
         }
+        Command::FetchBlob(arguments) => fetcher::run(&arguments.task),
         Command::Verify(arguments) => {
             let (files, whole) = if arguments.files.is_empty() {
                 (source::layers(&arguments.image)?, true)

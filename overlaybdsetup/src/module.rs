@@ -21,7 +21,7 @@ pub fn load(mapper: &Mapper) -> Result<()> {
     if there(mapper)? {
         return Ok(());
     }
-    let said = modprobe();
+    let said = modprobe(MODULE);
     if there(mapper)? {
         return Ok(());
     }
@@ -46,15 +46,15 @@ fn there(mapper: &Mapper) -> Result<bool> {
     Ok(true)
 }
 
-/// Loads the module with modprobe, and returns what modprobe printed.
-fn modprobe() -> String {
+/// Loads a module with modprobe, and returns what modprobe printed.
+pub(crate) fn modprobe(module: &str) -> String {
     let run = Command::new("modprobe")
-        .arg(MODULE)
+        .arg(module)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
         .output();
     match run {
-        Ok(output) if output.status.success() => "it is loaded, and has no such targets".into(),
+        Ok(output) if output.status.success() => "it is loaded".into(),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             match said.trim().lines().last() {

@@ -5,6 +5,7 @@
 use crate::error::{Error, Result, Status};
 use crate::filesystem::Filesystem;
 use crate::sysfs::Number;
+use rustix::io::Errno;
 use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 use std::ffi::{CString, OsString};
 use std::fs;
@@ -70,6 +71,35 @@ pub fn unmount_folder(folder: &Path, lazily: bool) -> Result<()> {
             &errno.into(),
         )
     })
+}
+
+/// The use of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// A process uses the file system, or another mount is on a folder of it.
+    Busy,
+    /// Nothing uses it.
+    Idle,
+    /// Nothing has used it since the last question: it is no longer mounted.
+    Gone,
+}
+
+/// Asks whether anything uses the file system that is mounted on a folder. The kernel has no
+/// question that never unmounts it.
+///
+/// # Errors
+///
+/// If the folder is no mount point, or the kernel refuses the question.
+pub fn usage(folder: &Path) -> Result<Usage> {
+    match unmount(folder, UnmountFlags::NOFOLLOW | UnmountFlags::EXPIRE) {
+        Ok(()) => Ok(Usage::Gone),
+        Err(Errno::AGAIN) => Ok(Usage::Idle),
+        Err(Errno::BUSY) => Ok(Usage::Busy),
+        Err(errno) => Err(Error::io(
+            format!("cannot unmount {}", folder.display()),
+            &errno.into(),
+        )),
+    }
 }
 
 /// The folders that a device is mounted on, in the mount namespace of this process, oldest first.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The payload of a layer file: the whole file, or the file in the tar that it is.
+//! The payload of a layer file or blob: all of it, or the file in the tar that it is.
 //!
 //! It interprets no byte of the payload, and never writes.
 
+use crate::blob::RemoteBlob;
 use crate::error::{Error, Result, Status};
 use crate::tar::{self, Member};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,15 +16,24 @@ use std::sync::Arc;
 /// The length of the pieces of a long read.
 const PIECE: u64 = 1 << 20;
 
-/// The bytes of a layer in its file.
+/// Where the bytes of a payload are.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A file on this machine, open for reading.
+    File(Arc<File>),
+    /// A blob in a registry.
+    Blob(Arc<RemoteBlob>),
+}
+
+/// The bytes of a layer in its file or blob.
 ///
 /// # Invariants
 ///
-/// `place` lies within `file_len`, the length of the file when it was opened, and starts at a
-/// multiple of 512.
+/// `place` lies within `file_len`, the length of the file when it was opened or of the blob, and
+/// starts at a multiple of 512.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    file: Arc<File>,
+    origin: Origin,
     path: PathBuf,
     file_len: u64,
     place: Member,
@@ -46,18 +57,36 @@ impl Payload {
                 format!("{} is no regular file", path.display()),
             ));
         }
+        Self::new(
+            Origin::File(Arc::new(file)),
+            path.to_path_buf(),
+            about.size(),
+        )
+    }
+
+    /// Looks for a tar around the layer in a blob.
+    ///
+    /// # Errors
+    ///
+    /// A blob that cannot be read; a tar with something wrong.
+    pub fn of_blob(blob: RemoteBlob) -> Result<Self> {
+        let (path, len) = (PathBuf::from(blob.url()), blob.size());
+        Self::new(Origin::Blob(Arc::new(blob)), path, len)
+    }
+
+    fn new(origin: Origin, path: PathBuf, file_len: u64) -> Result<Self> {
         let mut payload = Self {
-            file: Arc::new(file),
-            path: path.to_path_buf(),
-            file_len: about.size(),
+            origin,
+            path,
+            file_len,
             place: Member {
                 offset: 0,
-                len: about.size(),
+                len: file_len,
             },
             in_tar: false,
         };
-        let found = tar::first_file(about.size(), |at, buf| payload.read(at, buf))
-            .map_err(|error| error.within(path.display()))?;
+        let found = tar::first_file(file_len, |at, buf| payload.read(at, buf))
+            .map_err(|error| error.within(payload.path.display()))?;
         if let Some(place) = found {
             payload.place = place;
             payload.in_tar = true;
@@ -86,30 +115,41 @@ impl Payload {
             return Err(Error::refused(format!("{}: it ends before", tried())));
         }
         let tried = tried();
-        self.file
-            .read_exact_at(buf, self.place.offset + at)
+        self.read_file(self.place.offset + at, buf)
             .map_err(|error| Error::io(tried, &error))
     }
 
-    /// The file, open for reading.
-    #[must_use]
-    pub const fn file(&self) -> &Arc<File> {
-        &self.file
+    /// Fills `buf` with the bytes of the file or blob from `at` on.
+    ///
+    /// # Errors
+    ///
+    /// If not all of them can be read.
+    pub fn read_file(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
+        match &self.origin {
+            Origin::File(file) => file.read_exact_at(buf, at),
+            Origin::Blob(blob) => blob.read(at, buf),
+        }
     }
 
-    /// The path that it was opened with.
+    /// The file or the blob.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The path that it was opened with, or the URL of the blob.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The length of the file in bytes, the tar included.
+    /// The length of the file or blob in bytes, the tar included.
     #[must_use]
     pub const fn file_len(&self) -> u64 {
         self.file_len
     }
 
-    /// Where the payload starts in the file, in bytes.
+    /// Where the payload starts in the file or blob, in bytes.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.place.offset

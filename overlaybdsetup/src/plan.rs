@@ -173,6 +173,9 @@ impl Planner<'_> {
     /// Adds the loop devices of a layer's file to the device above it, with its last bytes if they
     /// are needed. Returns the device that reads the file.
     fn add_file(&self, above: &mut Device, number: usize, layer: &LayerShape) -> On {
+        if layer.remote {
+            return self.add_blob(above, number, layer);
+        }
         let whole = Loop {
             backing: Backing::Layer(number),
             offset: layer.offset,
@@ -208,14 +211,45 @@ impl Planner<'_> {
                 Line {
                     start: 0,
                     sectors,
-                    target: Target::Linear(On::Loop(0)),
+                    target: Target::Linear(On::Loop(0), 0),
                 },
                 Line {
                     start: sectors,
                     sectors: 1,
-                    target: Target::Linear(On::Loop(1)),
+                    target: Target::Linear(On::Loop(1), 0),
                 },
             ],
+        });
+        On::Below(above.below.len() - 1)
+    }
+
+    /// Adds the network block device of a layer's blob to the device above it, with a device for
+    /// the payload if it starts later in the blob. Returns the device that shows the payload.
+    fn add_blob(&self, above: &mut Device, number: usize, layer: &LayerShape) -> On {
+        let blob = Loop {
+            backing: Backing::Blob(number),
+            offset: 0,
+            limit: 0,
+            read_only: true,
+            direct_io: false,
+        };
+        if layer.offset == 0 {
+            above.loops.push(blob);
+            return On::Loop(above.loops.len() - 1);
+        }
+        let key = self.layer_key(layer);
+        above.below.push(Device {
+            kind: Kind::File,
+            name: hidden(Kind::File, &key),
+            uuid: uuid(Kind::File, &key, None),
+            read_only: true,
+            below: Vec::new(),
+            loops: vec![blob],
+            table: vec![Line {
+                start: 0,
+                sectors: layer.len.div_ceil(SECTOR_SIZE),
+                target: Target::Linear(On::Loop(0), layer.offset / SECTOR_SIZE),
+            }],
         });
         On::Below(above.below.len() - 1)
     }

@@ -47,6 +47,33 @@ pub struct Blob {
     pub access: Access,
 }
 
+impl Blob {
+    /// A name for where its bytes come from, which can be that of a folder: the scheme and the host
+    /// of the registry, and whether the certificate was verified.
+    ///
+    /// Bytes that were read of a blob cannot be compared with its digest, which is of all bytes. So
+    /// they count as that blob only for images from the same source: a registry that lies about a
+    /// digest deceives no image of another one.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        let host = rest.split('/').next().unwrap_or_default();
+        let insecure = if self.access.verify_tls {
+            ""
+        } else {
+            "insecure-"
+        };
+        let safe = |char: char| match char {
+            char if char.is_ascii_alphanumeric() || "-.:[]".contains(char) => char,
+            _ => '_',
+        };
+        format!("{insecure}{scheme}-{host}")
+            .chars()
+            .map(safe)
+            .collect()
+    }
+}
+
 /// What gives access to the layers of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {

@@ -16,7 +16,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// The folder.
-const FOLDER: &str = "/run/overlaybdsetup";
+pub(crate) const FOLDER: &str = "/run/overlaybdsetup";
 
 /// The pause before the lock is tried again.
 const PAUSE: Duration = Duration::from_millis(10);

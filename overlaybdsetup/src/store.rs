@@ -77,7 +77,8 @@ impl Wanted {
     }
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+/// A size in bytes, with a suffix K, M, G or T; [`None`] if it is none.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &text[digits.len()..] {
         "" => 0,

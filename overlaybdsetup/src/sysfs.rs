@@ -39,6 +39,21 @@ impl Number {
         self.attribute(&format!("loop/{name}"))
     }
 
+    /// The text by which the owner of a network block device marked it; [`None`] if it is no such
+    /// device.
+    #[must_use]
+    pub fn nbd_backend(self) -> Option<String> {
+        self.attribute("backend")
+    }
+
+    /// The number in the name of a network block device, nbdN; [`None`] for any other device.
+    #[must_use]
+    pub fn nbd_index(self) -> Option<u32> {
+        let device = fs::canonicalize(self.folder()).ok()?;
+        let name = device.file_name()?.to_str()?;
+        name.strip_prefix("nbd")?.parse().ok()
+    }
+
     /// The names of the devices that have this device open: their device-mapper names, or else
     /// their kernel names.
     #[must_use]

@@ -132,7 +132,7 @@ impl Script<'_> {
                 ));
                 path
             }),
-            Backing::Store => None,
+            Backing::Blob(_) | Backing::Store => None,
         };
         self.line(&format!(
             "loop{number}=$(losetup {options} {})",
@@ -154,6 +154,7 @@ mod tests {
     fn a_script_of_every_kind_of_layer() {
         let layer = |path: &str, offset, len, file_len, form| LayerShape {
             path: path.into(),
+            remote: false,
             key: Key::of(&[path]),
             offset,
             len,
@@ -201,6 +202,7 @@ mod tests {
     fn a_layer_that_is_there_twice_is_made_once() {
         let layer = LayerShape {
             path: "/base".into(),
+            remote: false,
             key: Key::of(&["base"]),
             offset: 0,
             len: 10_240,

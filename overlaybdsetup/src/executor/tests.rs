@@ -139,6 +139,7 @@ fn layer(number: u8) -> LayerShape {
     let len = if number % 3 == 2 { 10_000 } else { 10_240 };
     LayerShape {
         path: "/layer".into(),
+        remote: false,
         key: Key::of(&["layer", &number.to_string()]),
         offset: 0,
         len,

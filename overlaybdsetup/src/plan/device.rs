@@ -7,18 +7,21 @@ use super::name::Kind;
 /// The sectors that a snapshot copies at a time: 4 KiB, the block of most file systems.
 pub const CHUNK: u64 = 8;
 
-/// A file that a loop device shows.
+/// What a loop device shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// The file of the layer of this number, 0 for the lowest.
     Layer(usize),
+    /// The blob of the layer of this number, from its first byte on. A network block device shows
+    /// it.
+    Blob(usize),
     /// The bytes after the last whole sector of that layer's payload, padded to a sector.
     Tail(usize),
     /// The exception store.
     Store,
 }
 
-/// A loop device.
+/// A loop device over a file, or a network block device over a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loop {
     /// The file.
@@ -45,8 +48,8 @@ pub enum On {
 /// A target and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Another device, from its first sector on.
-    Linear(On),
+    /// Another device, from this sector on.
+    Linear(On, u64),
     /// The content of a ZFile, with its length in bytes.
     Zfile(On, u64),
     /// Layers, lowest first, each with its length in bytes.
@@ -60,7 +63,7 @@ impl Target {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Linear(_) => "linear",
+            Self::Linear(..) => "linear",
             Self::Zfile(..) => "zfile_target",
             Self::Lsmt(_) => "lsmt_target",
             Self::Snapshot(..) => "snapshot",
@@ -70,7 +73,7 @@ impl Target {
     /// The arguments. `show` formats the devices in them.
     pub fn arguments(&self, show: impl Fn(On) -> String) -> String {
         match self {
-            Self::Linear(on) => format!("{} 0", show(*on)),
+            Self::Linear(on, start) => format!("{} {start}", show(*on)),
             Self::Zfile(on, bytes) => format!("{} {bytes}", show(*on)),
             Self::Lsmt(layers) => {
                 let pairs: Vec<String> = layers

@@ -8,6 +8,7 @@ use super::key::Key;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::layer::Layer;
+use crate::payload::{Origin, Payload};
 use overlaybd_format::units::SECTOR_SIZE;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -29,9 +30,12 @@ pub enum Form {
 /// A layer, reduced to what a plan depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerShape {
-    /// The path of its file, for messages.
+    /// The path of its file, or the URL of its blob, for messages.
     pub path: PathBuf,
+    /// Whether it is a blob in a registry.
+    pub remote: bool,
     /// The key of the file. Another file, or the same one once it is modified, has another key.
+    /// The key of a blob is that of all images from the same registry.
     pub key: Key,
     /// Where the payload starts in the file, in bytes: a multiple of 512.
     pub offset: u64,
@@ -51,19 +55,6 @@ impl LayerShape {
     /// If the attributes of its file cannot be read.
     pub fn of(layer: &Layer) -> Result<Self> {
         let payload = layer.content().payload();
-        let about = payload.file().metadata().map_err(|error| {
-            Error::io(format!("cannot read {}", payload.path().display()), &error)
-        })?;
-        let numbers = [
-            about.dev(),
-            about.ino(),
-            about.mtime().cast_unsigned(),
-            about.mtime_nsec().cast_unsigned(),
-            payload.offset(),
-            payload.len(),
-        ];
-        let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let form = match layer.content().zfile() {
             None => Form::Raw,
             Some(zfile) => {
@@ -80,7 +71,8 @@ impl LayerShape {
         };
         Ok(Self {
             path: payload.path().to_path_buf(),
-            key: Key::of(&words),
+            remote: matches!(payload.origin(), Origin::Blob(_)),
+            key: key_of(payload)?,
             offset: payload.offset(),
             len: payload.len(),
             file_len: payload.file_len(),
@@ -94,8 +86,9 @@ impl LayerShape {
     }
 
     /// Whether the file contains the last sector of the payload as a whole, as a padded tar does.
+    /// Fetchers pad blobs.
     const fn has_all_sectors(&self) -> bool {
-        self.offset + self.len.next_multiple_of(SECTOR_SIZE) <= self.file_len
+        self.remote || self.offset + self.len.next_multiple_of(SECTOR_SIZE) <= self.file_len
     }
 
     /// Whether a reader needs bytes of the last, partial sector of the file.
@@ -116,6 +109,35 @@ impl LayerShape {
             self.whole()
         }
     }
+}
+
+/// The key of the file or blob of a payload.
+fn key_of(payload: &Payload) -> Result<Key> {
+    let place = [payload.offset(), payload.len()];
+    let numbers = |numbers: &[u64]| -> Vec<String> {
+        (numbers.iter().chain(&place).map(ToString::to_string)).collect()
+    };
+    let words = match payload.origin() {
+        Origin::File(file) => {
+            let about = file.metadata().map_err(|error| {
+                Error::io(format!("cannot read {}", payload.path().display()), &error)
+            })?;
+            numbers(&[
+                about.dev(),
+                about.ino(),
+                about.mtime().cast_unsigned(),
+                about.mtime_nsec().cast_unsigned(),
+            ])
+        }
+        Origin::Blob(blob) => {
+            let mut words = numbers(&[]);
+            words.insert(0, blob.digest().to_string());
+            words.insert(0, blob.source());
+            words
+        }
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Ok(Key::of(&words))
 }
 
 /// An image, reduced to what a plan depends on.

@@ -7,6 +7,7 @@ use super::*;
 fn layer(number: u64, offset: u64, len: u64, file_len: u64, form: Form) -> LayerShape {
     LayerShape {
         path: format!("/layers/{number}").into(),
+        remote: false,
         key: Key::of(&["file", &number.to_string()]),
         offset,
         len,
@@ -192,4 +193,40 @@ fn names() {
     ] {
         assert!(check_name(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn layers_in_a_registry() {
+    let mut plain = zfile(0, 5000, 5000);
+    let mut in_tar = layer(1, 1536, 70_001, 72_192, Form::Raw);
+    plain.remote = true;
+    in_tar.remote = true;
+    let device = plan(&image(vec![plain, in_tar]), &wish("x"));
+    let blob = |number| Loop {
+        backing: Backing::Blob(number),
+        offset: 0,
+        limit: 0,
+        read_only: true,
+        direct_io: false,
+    };
+    // The device is padded to whole sectors: nothing joins a last one to it.
+    assert_eq!(device.below[0].loops, [blob(0)]);
+    assert_eq!(device.below[0].below, []);
+    assert_eq!(
+        device.below[0].table[0].target,
+        Target::Zfile(On::Loop(0), 5000)
+    );
+    // It cannot start later than its blob.
+    let file = &device.below[1];
+    assert_eq!((file.kind, &file.loops), (Kind::File, &vec![blob(1)]));
+    assert_eq!(file.table[0].target, Target::Linear(On::Loop(0), 3));
+    assert_eq!(file.table[0].sectors, 137);
+    assert_eq!(
+        file.table[0].target.arguments(|_| "43:0".to_string()),
+        "43:0 3"
+    );
+    assert_eq!(
+        device.table[0].target,
+        Target::Lsmt(vec![(On::Below(0), 1 << 20), (On::Below(1), 70_001)])
+    );
 }

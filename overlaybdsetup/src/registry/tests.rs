@@ -5,7 +5,7 @@
 use super::credentials::{Credential, Login, Places};
 use super::reference::Reference;
 use super::secret::Secret;
-use super::{layers_of, run_header, Blob};
+use super::{layers_of, run_header, Access, Blob};
 use crate::cli::RegistryHeader;
 use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
@@ -662,4 +662,29 @@ fn a_token_is_not_posted_twice() {
     server.refused("a/b", None, &["too many redirects"]);
     let server = Server::new(|_, _| answer(302, &["Location: file:///etc/passwd"], b""));
     server.refused("a/b", None, &["curl: (1) "]);
+}
+
+#[test]
+fn sources_are_kept_apart() {
+    let source = |url: &str, verify_tls| {
+        let blob = Blob {
+            url: url.into(),
+            digest: String::new(),
+            size: 0,
+            access: Access {
+                verify_tls,
+                header_script: None,
+                renew: 0,
+            },
+        };
+        blob.source()
+    };
+    let url = "https://h.x:5000/v2/a/b/blobs/sha256:0";
+    assert_eq!(source(url, true), "https-h.x:5000");
+    assert_eq!(source(url, false), "insecure-https-h.x:5000");
+    assert_eq!(
+        source("http://[::1]:5/v2/a", false),
+        "insecure-http-[::1]:5"
+    );
+    assert_eq!(source("x://..\\%/..", true), "x-..__");
 }

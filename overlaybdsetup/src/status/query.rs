@@ -4,6 +4,7 @@
 
 use super::counters::{number_after, Counters};
 use super::report::{LayerReport, Report, StoreReport};
+use crate::blob::report_of;
 use crate::error::Result;
 use crate::executor::TableLine;
 use crate::mapper::{Info, Mapper};
@@ -80,19 +81,19 @@ impl LayerReport {
     /// The report on a layer, by the number that the table above it names.
     fn of(mapper: &Mapper, device: &str) -> Result<Self> {
         let Some(name) = dm_name(device) else {
-            return Ok(Self::of_loop(device));
+            return Ok(Self::of_loop(device, 0));
         };
         let table = mapper.table(&name)?;
         let Some((.., target, arguments)) = table.first() else {
             return Ok(Self::default());
         };
-        let lower = arguments
-            .split_ascii_whitespace()
-            .next()
-            .unwrap_or_default();
+        let mut words = arguments.split_ascii_whitespace();
+        let lower = words.next().unwrap_or_default();
         if target != "zfile_target" {
-            // A linear target joins the file to its last bytes: its first line names the file.
-            return Ok(Self::of_loop(lower));
+            // A linear target joins the file to its last bytes, and its first line names the file.
+            // Or it starts where the layer starts in a blob.
+            let start = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+            return Ok(Self::of_loop(lower, start));
         }
         let mut layer = Self::of(mapper, lower)?;
         layer.users = mapper.info(&name)?.map_or(0, |info| info.users);
@@ -108,13 +109,15 @@ impl LayerReport {
         Ok(layer)
     }
 
-    /// The report on a layer that a loop device shows as it is.
-    fn of_loop(device: &str) -> Self {
+    /// The report on a layer that a loop device or a network block device shows from the sector
+    /// `start` on.
+    fn of_loop(device: &str, start: u64) -> Self {
         Self {
             file: loop_file(device),
+            remote: Number::parse(device).and_then(report_of),
             offset: loop_attribute(device, "offset")
                 .and_then(|text| text.parse().ok())
-                .unwrap_or(0),
+                .unwrap_or(start * SECTOR_SIZE),
             direct_io: loop_attribute(device, "dio").as_deref() == Some("1"),
             ..Self::default()
         }

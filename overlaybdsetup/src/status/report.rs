@@ -6,6 +6,7 @@
 //! renamed.
 
 use super::counters::Counters;
+use crate::fetcher::Report as Remote;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -50,7 +51,9 @@ pub struct LayerReport {
     pub users: u32,
     /// Its file.
     pub file: Option<PathBuf>,
-    /// Where it starts in the file, in bytes.
+    /// Where it is fetched from; null for a file.
+    pub remote: Option<Remote>,
+    /// Where it starts in the file or blob, in bytes.
     pub offset: u64,
     /// Whether the loop device reads the file with direct I/O.
     pub direct_io: bool,
@@ -132,10 +135,11 @@ impl Report {
 
 impl LayerReport {
     fn text(&self) -> String {
-        let file = self.file.as_ref();
-        let mut text = file
-            .map(|file| file.display().to_string())
-            .unwrap_or_default();
+        let mut text = match (&self.file, &self.remote) {
+            (Some(file), _) => file.display().to_string(),
+            (None, Some(remote)) => remote.url.clone(),
+            (None, None) => String::new(),
+        };
         if self.offset > 0 {
             let _ = write!(text, " at {}", self.offset);
         }
@@ -151,6 +155,24 @@ impl LayerReport {
                 );
             }
             None => text.push_str(", not compressed"),
+        }
+        if let Some(remote) = &self.remote {
+            let _ = write!(
+                text,
+                "; {} of {} bytes are here, {} fetched, {} retries, {} failed reads",
+                remote.present_bytes,
+                remote.size,
+                remote.fetched_bytes,
+                remote.retries,
+                remote.failed_reads
+            );
+            if remote.failing {
+                let _ = write!(
+                    text,
+                    "; the registry does not answer: {}",
+                    remote.last_error
+                );
+            }
         }
         text
     }

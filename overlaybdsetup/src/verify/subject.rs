@@ -19,7 +19,6 @@ use indicatif::ProgressBar;
 use overlaybd_format::lsmt::{self, Segment};
 use overlaybd_format::units::{BlockIndex, Bytes};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard};
 
 /// The length of a piece of a file that one thread reads, in bytes.
@@ -202,7 +201,7 @@ impl<'a> Subject<'a> {
         while at < payload.file_len() {
             let len = SPAN.min(payload.file_len() - at);
             let piece = room(memory, len);
-            match payload.file().read_exact_at(piece, at) {
+            match payload.read_file(at, piece) {
                 Ok(()) => hash.update(piece),
                 Err(error) => {
                     failure.get_or_insert(error);

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The fetcher of a blob: a process that answers the reads of a layer from its registry.
+//!
+//! `open` starts one for each layer that is in a registry, with one end of a socket pair as its
+//! standard input. The other end first serves the checks of `open`, then the kernel's nbd driver.
+//!
+//! ```text
+//! the kernel's nbd driver
+//!  |   requests of the NBD protocol, on the socket pair
+//! server     queues them, and answers them on several threads
+//!  |
+//! parts      keeps what was fetched in a file, in parts of 128 KiB          record
+//!  |
+//! source     tries again as long as a read may wait
+//!  |   the NBD protocol, on a Unix socket
+//! nbdkit     its curl plugin reads ranges of the blob over HTTP
+//! ```
+//!
+//! nbdkit by itself forgets what it fetched when it ends, and cannot bound how long a read waits.
+//! The process ends when the kernel closes the socket, which it does when the last device above is
+//! removed, and nbdkit ends with it. So nothing has to stop it, and it outlives nothing.
+//!
+//! It knows nothing of images and of device-mapper. It never writes to the registry.
+
+mod parts;
+mod record;
+mod report;
+mod server;
+mod source;
+mod task;
+
+pub use parts::Run;
+pub use record::Record;
+pub use report::{ask, ask_order, Report};
+pub use task::Task;
+
+use crate::error::{Error, Result};
+use parts::{Fetch, Parts};
+use report::Counters;
+use source::Source;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Answers the requests on standard input until its other end is closed.
+///
+/// # Errors
+///
+/// What keeps the process from starting.
+pub fn run(task: &str) -> Result<()> {
+    let task: Task = serde_json::from_str(task)
+        .map_err(|error| Error::refused(format!("the task of a fetcher: {error}")))?;
+    // The process must outlive the terminal, and must not keep a file system from being unmounted.
+    let _ = rustix::process::setsid();
+    let _ = std::env::set_current_dir("/");
+    let done = serve(&task);
+    match &done {
+        Ok(()) => {
+            let _ = fs::remove_dir_all(&task.folder);
+        }
+        // `open` reads it, and removes the folder.
+        Err(error) => {
+            let _ = fs::write(task.failure(), error.to_string());
+        }
+    }
+    done
+}
+
+/// Fetches what a record names, on a thread that ends with the process. What cannot be fetched now
+/// is left to the reads.
+fn prefetch(path: &Path, task: &Task, parts: &Arc<Parts>, source: &Arc<Source>) {
+    // `open` has read it before.
+    let runs = Record::read(path).map(|record| record.of(&task.blob.digest));
+    let patience = Duration::from_secs(task.patience);
+    let (parts, source) = (Arc::clone(parts), Arc::clone(source));
+    let _ = thread::Builder::new().spawn(move || {
+        for run in runs.unwrap_or_default() {
+            let done = parts.prefetch(run, Instant::now() + patience, &*source);
+            if done.is_err() {
+                break;
+            }
+        }
+    });
+}
+
+fn serve(task: &Task) -> Result<()> {
+    let cannot = |error: io::Error| Error::io("cannot start the fetcher", &error);
+    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?;
+    let counters = Arc::new(Counters::default());
+    let parts = Parts::open(&task.blob, task.cache.as_deref())
+        .map_err(|error| Error::io("cannot keep what is fetched", &error))?;
+    let parts = Arc::new(parts);
+    let source = Arc::new(Source::new(task, Arc::clone(&counters)));
+    report::publish(task, &counters, &parts).map_err(cannot)?;
+    let server = {
+        let (source, parts) = (Arc::clone(&source), Arc::clone(&parts));
+        let task = task.clone();
+        thread::Builder::new().spawn(move || {
+            let socket = UnixStream::from(socket);
+            let done = server::serve(&socket, &task, &parts, &*source, &counters);
+            source.stop();
+            done
+        })
+    };
+    let server = server.map_err(cannot)?;
+    if let Some(path) = &task.prefetch {
+        prefetch(path, task, &parts, &source);
+    }
+    // nbdkit ends with the thread that started it, so the main thread does.
+    source.keep_running();
+    match server.join() {
+        Ok(done) => done.map_err(cannot),
+        Err(_) => Err(Error::refused("the server of the fetcher has panicked")),
+    }
+}
