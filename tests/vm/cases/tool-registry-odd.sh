@@ -1,0 +1,92 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# overlaybdsetup and a registry whose tokens expire while a device is open, which redirects blobs to
+# another host, and which accepts connections and never answers. The token is renewed and does not
+# reach the other host; a read that is never answered fails when its time is over. After a hundred
+# opens and closes nothing is left.
+#
+# timeout: 600
+# only: stock
+. /overlaybd/tests/vm/lib.sh
+. /overlaybd/tests/vm/tool.sh
+. /overlaybd/tests/vm/registry.sh
+
+layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt
+# shellcheck disable=SC2086
+set -- $layers
+oci_layout "$CASE_TMP/oci" v1 "$2" "$4"
+hangs=$CASE_TMP/hangs
+log=$CASE_TMP/oddregistry.log
+
+listens() {
+	curl -s -o /dev/null --max-time 5 "http://127.0.0.1:$1/v2/"
+}
+# serve PORT ARGS...: starts a registry; its requests are in $log.PORT.
+serve() {
+	sv_port=$1
+	shift
+	/overlaybd/tools/oddregistry "$CASE_TMP/oci" --port "$sv_port" --hangs "$hangs" "$@" \
+		>"$log.$sv_port" 2>&1 &
+	undo_add kill $!
+	eventually 60 listens "$sv_port"
+}
+# answered PORT TEXT: prints the number of requests with that text.
+answered() {
+	grep -cE -- "$2" "$log.$1" || true
+}
+nothing_remote() {
+	! pgrep -f fetch-blob >/dev/null && ! pgrep -x nbdkit >/dev/null &&
+		[ -z "$(ls /run/overlaybdsetup/fetchers)" ] &&
+		[ -z "$(ls -d /sys/block/nbd*/pid 2>/dev/null)" ]
+}
+open_odd() {
+	open_image odd --registry "127.0.0.1:$1/any/image" --insecure --timeout 4
+}
+
+# Tokens that expire after 3 seconds, and a redirect to another host.
+undo_add eventually 10 rmmod nbd
+serve 5002 --storage
+serve 5001 --token-seconds 3 --redirect 5002
+open_odd 5001
+first=$(answered 5001 ' /token')
+dd if=/dev/mapper/odd of="$CASE_TMP/read" bs=1M count=1 iflag=direct 2>/dev/null
+sleep 4
+dd if=/dev/mapper/odd of="$CASE_TMP/read" bs=1M iflag=direct 2>/dev/null ||
+	fail "reads fail when the token has expired: $(overlaybdsetup status odd)"
+expect_eq "content" "$(sha256_of "$CASE_TMP/read")" "$want"
+tokens=$(answered 5001 ' /token')
+[ "$tokens" -gt "$first" ] || fail "no token was renewed"
+expect_eq "requests with credentials at the other host" "$(answered 5002 ' 400$')" 0
+[ "$(answered 5002 '^GET .* 206$')" -gt 0 ] || fail "the other host was not asked"
+close_image odd
+
+# Answers that never come.
+serve 5003
+open_odd 5003
+: >"$hangs"
+read_odd() {
+	dd if=/dev/mapper/odd of="$CASE_TMP/read" bs=1M iflag=direct
+}
+read -r began _ </proc/uptime
+expect_eio read_odd
+read -r ended _ </proc/uptime
+waited=$((${ended%.*} - ${began%.*}))
+[ $waited -ge 3 ] || fail "a read failed after $waited seconds"
+[ $waited -le 20 ] || fail "a read failed only after $waited seconds"
+rm "$hangs"
+expect_ok read_odd
+expect_eq "content" "$(sha256_of "$CASE_TMP/read")" "$want"
+close_image odd
+eventually 30 nothing_remote
+
+# A hundred times.
+number=0
+while [ $number -lt 100 ]; do
+	open_odd 5003
+	close_image odd
+	number=$((number + 1))
+done
+nothing_left "a hundred opens"
+eventually 30 nothing_remote
+report "$tokens tokens; a read that is never answered fails after $waited s; $number opens"
