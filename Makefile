@@ -83,6 +83,7 @@ help:
 	@echo 'make shell         a prompt in the VM with the module loaded'
 	@echo 'make bench         measure speed, compared with the alternatives;'
 	@echo '                   BASELINE=module.ko compares with that module, BENCH=--help'
+	@echo 'make bench-registry  how long a program of an image in a registry takes to start'
 	@echo 'make rust-analyzer write rust-project.json, so that editors know the kernel crate'
 	@echo 'make clippy        clippy over the workspace and over the module'
 	@echo 'make fmt-check     rustfmt over all Rust sources, changing nothing'
@@ -273,6 +274,14 @@ bench: tools packages-vm packages-bench packages-root
 	@$(with) cargo build --quiet --profile kernel --package overlaybd-tools --bin indexspeed
 	@$(with) "$$(qemu/packages --print-dir bench)/usr/bin/python3" -B tests/bench/run \
 		$(if $(filter um,$(KERNEL)),,--qemu) $(BENCH)
+
+# On one of Debian's kernels: their guests have a registry.
+.PHONY: bench-registry
+bench-registry: KERNEL = stock-7.3
+bench-registry: packages-bench
+	@$(MAKE) KERNEL=$(KERNEL) bootable tools
+	@$(with) "$$(qemu/packages --print-dir bench)/usr/bin/python3" -B tests/bench/registry \
+		$(KERNEL) $(or $(BENCH_SECONDS),300) build/bench --kernel $(KERNEL)
 
 # --- reading and checking -------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ files="coreutils diffutils findutils"
 # nbdkit's plugins and filters are in its own package.
 guest="busybox-static dmsetup $mount $files dash bash kmod dpkg tar libc-bin
 	udev crun
-	nbdkit nbd-client curl docker-registry iproute2"
+	nbdkit nbd-client curl docker-registry iproute2 e2fsprogs"
 
 # The packages of each set of programs that qemu/packages fetches. Each byte of a value, spaces too,
 # is a part of the set's key (root_of).

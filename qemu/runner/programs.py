@@ -28,8 +28,9 @@ PACKAGE_PROGRAMS = """
 """.split()
 
 # The programs for images in a registry, in the guest of one of Debian's kernels: the registry, what
-# serves a layer as a block device, what attaches that, what uploads, and what slows the network.
-NETWORK_PROGRAMS = "nbdkit nbd-client curl docker-registry ip tc".split()
+# serves a layer as a block device, what attaches that, what uploads, what slows the network, and
+# what makes a file system of programs.
+NETWORK_PROGRAMS = "nbdkit nbd-client curl docker-registry ip tc mke2fs".split()
 # The plugin and the filters that nbdkit opens by their paths.
 NBDKIT = """
     plugins/nbdkit-curl-plugin filters/nbdkit-log-filter filters/nbdkit-truncate-filter

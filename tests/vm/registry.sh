@@ -17,6 +17,8 @@
 #                                 $registry_log has that text, such as "GET /v2/x/blobs/"
 #   push_layout DIR REPOSITORY TAG
 #                                 uploads the image of an OCI layout, as oci_layout writes it
+#   layer_field KEY NAME          prints the sum of that field over the layers of a device of
+#                                 overlaybdsetup
 #   slow_network DELAY_MS RATE    delays each packet of the loopback interface, in each direction,
 #                                 and limits its rate, in the words of tc (20mbit): an answer takes
 #                                 twice the delay, or four times on a new connection. Again: other
@@ -117,6 +119,11 @@ put_file() {
 	pf_status=$(registry_curl -o "$CASE_TMP/answer" -w '%{http_code}' -X PUT -T "$1" \
 		-H "Content-Type: $2" "$3") || fail "no answer to PUT $3"
 	expect_eq "status of PUT $3: $(cat "$CASE_TMP/answer")" "$pf_status" 201
+}
+
+layer_field() {
+	overlaybdsetup status "$2" --json | sed -n "s/^ *\"$1\": \\([0-9]*\\),\\{0,1\\}\$/\\1/p" |
+		awk '{ sum += $1 } END { print sum + 0 }'
 }
 
 slow_network() {

@@ -14,6 +14,7 @@ use crate::cache;
 use crate::parallel::lock;
 use crate::registry::Blob;
 use rustix::fs::{Mode, OFlags, CWD};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -30,6 +31,9 @@ const MAX_PARTS: u64 = 8;
 
 /// The folder of the file of a fetcher without a cache.
 const TEMPORARY: &str = "/var/tmp";
+
+/// How many sequences of reads are known at a time.
+const SEQUENCES: usize = 8;
 
 /// Where missing bytes come from.
 pub(super) trait Fetch: Sync {
@@ -88,6 +92,9 @@ pub(super) struct Parts {
     len: u64,
     states: Mutex<Vec<State>>,
     order: Mutex<Order>,
+    /// Sequences of fetches, the one that was used last at the end: the next part of each, and how
+    /// many parts to fetch then.
+    sequences: Mutex<VecDeque<Run>>,
     /// Told when a part is no longer busy.
     changed: Condvar,
 }
@@ -136,6 +143,7 @@ impl Parts {
                 numbers: Vec::new(),
                 read: vec![false; count],
             }),
+            sequences: Mutex::default(),
             changed: Condvar::new(),
         })
     }
@@ -255,7 +263,8 @@ impl Parts {
                     return Ok(Claim::Check(sum));
                 }
                 State::Absent => {
-                    let end = end.min(number + MAX_PARTS);
+                    let ahead = number + self.ahead(number);
+                    let end = end.max(ahead).min(number + MAX_PARTS);
                     let mut next = number;
                     while next < end && states.get(at(next)) == Some(&State::Absent) {
                         states[at(next)] = State::Busy;
@@ -276,6 +285,22 @@ impl Parts {
                 }
             }
         }
+    }
+
+    /// How many parts to fetch from this one on, at least: a sequence of fetches doubles it each
+    /// time, so that reads in order do not wait for an answer for each part.
+    fn ahead(&self, number: u64) -> u64 {
+        let mut sequences = lock(&self.sequences);
+        let found = sequences.iter().position(|(next, _)| *next == number);
+        let count = match found.and_then(|at| sequences.remove(at)) {
+            Some((_, count)) => count,
+            None => 1,
+        };
+        if sequences.len() == SEQUENCES {
+            sequences.pop_front();
+        }
+        sequences.push_back((number + count, (count * 2).min(MAX_PARTS)));
+        count
     }
 
     /// Ends the time in which parts are busy.
@@ -444,6 +469,25 @@ mod tests {
         let mut buf = [0];
         let after = source.bytes.len().next_multiple_of(part) as u64;
         assert!(parts.read(after, &mut buf, soon(), &source).is_err());
+    }
+
+    #[test]
+    fn reads_in_order_fetch_more_at_a_time() {
+        let part = PART as usize;
+        let source = Bytes::new(40 * part);
+        let parts = Parts::open(&source.blob(), None).unwrap();
+        let mut fetched = Vec::new();
+        for number in 0..16 {
+            let before = source.fetched.load(Ordering::Relaxed);
+            check(&parts, &source, number * part, part);
+            fetched.push((source.fetched.load(Ordering::Relaxed) - before) / part);
+        }
+        assert_eq!(fetched, [1, 2, 0, 4, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 8]);
+        // Reads in no order fetch no more than they want.
+        source.fetched.store(0, Ordering::Relaxed);
+        check(&parts, &source, 30 * part, part);
+        check(&parts, &source, 26 * part, part);
+        assert_eq!(source.fetched.load(Ordering::Relaxed), 2 * part);
     }
 
     #[test]

@@ -55,12 +55,6 @@ fetchers() {
 	[ "$(processes fetch-blob | wc -l)" = "$1" ]
 }
 
-# layer_field KEY NAME: the sum of a field over the layers of a device.
-layer_field() {
-	overlaybdsetup status "$2" --json | sed -n "s/^ *\"$1\": \\([0-9]*\\),\\{0,1\\}\$/\\1/p" |
-		awk '{ sum += $1 } END { print sum + 0 }'
-}
-
 # at_least COUNT KEY NAME: whether that sum is as large.
 at_least() {
 	[ "$(layer_field "$2" "$3")" -ge "$1" ]
