@@ -37,6 +37,12 @@ pub(crate) const SUBCOMMAND: &str = "fetch-blob";
 /// name of the fetcher's folder follows.
 const BACKEND: &str = "overlaybdsetup:";
 
+/// The folder that exists as long as systemd runs.
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// How long a fetcher may take until it runs.
+const START: Duration = Duration::from_secs(30);
+
 /// How long the reason of a failure is waited for. nbdkit may write it after the read has failed.
 const REASON: Duration = Duration::from_millis(500);
 
@@ -59,7 +65,7 @@ pub struct RemoteBlob {
 }
 
 impl RemoteBlob {
-    /// Starts the fetcher of a blob. It reads nothing yet.
+    /// Starts the fetcher of a blob. Nothing of the blob is read yet.
     ///
     /// # Errors
     ///
@@ -96,15 +102,11 @@ impl RemoteBlob {
         match lock(&self.client).read_at(at, buf) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::Error::other(self.reason())),
-            Err(error) => Err(self.failure().unwrap_or(error)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(io::Error::other("its fetcher has ended"))
+            }
+            Err(error) => Err(error),
         }
-    }
-
-    /// Why the fetcher has not started; [`None`] if it has.
-    fn failure(&self) -> Option<io::Error> {
-        let text = fs::read_to_string(self.task.failure()).ok()?;
-        let _ = fs::remove_dir_all(&self.task.folder);
-        Some(io::Error::other(text))
     }
 
     /// Why the last read has failed.
@@ -168,29 +170,51 @@ impl RemoteBlob {
 }
 
 /// Starts a fetcher, and returns the other end of its socket.
+///
+/// Where systemd runs, the fetcher has a scope of its own, so that it does not end with the session
+/// of the caller. A systemd that cannot make one, in a container for example, is no reason to fail.
 fn start(task: &Task) -> io::Result<UnixStream> {
-    let (near, far) = UnixStream::pair()?;
     let program = std::env::current_exe()?;
-    let mut command = if Path::new("/run/systemd/system").is_dir() {
-        // In a scope of its own, so that it does not end with the session of the caller.
+    if Path::new(SYSTEMD).is_dir() {
         let name = task.folder.file_name().unwrap_or_default();
         let mut command = Command::new("systemd-run");
         command
             .args(["--scope", "--quiet", "--collect", "--unit"])
             .arg(format!("overlaybdsetup-{}", name.to_string_lossy()))
             .arg("--")
-            .arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command
+            .arg(&program);
+        if let Ok(stream) = start_by(command, task) {
+            return Ok(stream);
+        }
+    }
+    start_by(Command::new(program), task)
+}
+
+/// Starts a fetcher by a command, to which the subcommand is added, and waits until it runs.
+fn start_by(mut command: Command, task: &Task) -> io::Result<UnixStream> {
+    let (near, far) = UnixStream::pair()?;
+    let mut child = command
         .arg(SUBCOMMAND)
         .arg(serde_json::to_string(task)?)
         .stdin(Stdio::from(OwnedFd::from(far)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
+    // The command has the other end too, until it is dropped.
+    drop(command);
+    let given_up = Instant::now() + START;
+    while !task.report_socket().exists() {
+        if let Some(status) = child.try_wait()? {
+            let said = fs::read_to_string(task.failure());
+            let text = said.unwrap_or_else(|_| format!("it has ended: {status}"));
+            return Err(io::Error::other(text));
+        }
+        if Instant::now() > given_up {
+            let _ = child.kill();
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(Duration::from_millis(2));
+    }
     Ok(near)
 }
 

@@ -33,7 +33,7 @@ impl Task {
     }
 
     /// The path of the socket on which the fetcher reports.
-    pub(super) fn report_socket(&self) -> PathBuf {
+    pub(crate) fn report_socket(&self) -> PathBuf {
         self.folder.join(super::report::SOCKET)
     }
 }

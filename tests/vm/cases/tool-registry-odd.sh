@@ -80,6 +80,34 @@ expect_eq "content" "$(sha256_of "$CASE_TMP/read")" "$want"
 close_image odd
 eventually 30 nothing_remote
 
+# Where systemd runs, its program starts fetchers; where that fails they are started without it.
+mkdir -p /run/systemd/system "$CASE_TMP/bin"
+undo_add rm -r /run/systemd
+cat >"$CASE_TMP/bin/systemd-run" <<-SH
+#!/bin/sh
+echo "\$*" >>"$CASE_TMP/systemd"
+[ ! -e "$CASE_TMP/broken" ] || exit 1
+while [ "\$1" != -- ]; do
+	shift
+done
+shift
+exec "\$@"
+SH
+chmod +x "$CASE_TMP/bin/systemd-run"
+path=$PATH
+PATH=$CASE_TMP/bin:$PATH
+for broken in no yes; do
+	[ $broken = no ] || : >"$CASE_TMP/broken"
+	: >"$CASE_TMP/systemd"
+	open_odd 5003
+	expect_ok read_odd
+	close_image odd
+	expect_eq "fetchers in a scope" "$(grep -c '^--scope .*--unit overlaybdsetup-' \
+		"$CASE_TMP/systemd")" 2
+done
+PATH=$path
+eventually 30 nothing_remote
+
 # Again and again: twenty times, or as long as `qemu/vm test --seconds` says.
 number=0
 lasting 0
