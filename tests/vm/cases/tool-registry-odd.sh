@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # overlaybdsetup and a registry whose tokens expire while a device is open, which redirects blobs to
-# another host, and which accepts connections and never answers. The token is renewed and does not
-# reach the other host; a read that is never answered fails when its time is over. After many opens
-# and closes nothing is left.
+# another host, which is behind a proxy, and which accepts connections and never answers. The token
+# is renewed and does not reach the other host; a read that is never answered fails when its time is
+# over. After many opens and closes nothing is left.
 #
 # timeout: 600
 # only: stock
@@ -79,6 +79,18 @@ expect_ok read_odd
 expect_eq "content" "$(sha256_of "$CASE_TMP/read")" "$want"
 close_image odd
 eventually 30 nothing_remote
+
+# A proxy: nothing listens at the registry's own port.
+serve 5004
+http_proxy=http://127.0.0.1:5004
+export http_proxy
+open_odd 5009
+unset http_proxy
+expect_ok read_odd
+expect_eq "content" "$(sha256_of "$CASE_TMP/read")" "$want"
+[ "$(answered 5004 '^GET http://127.0.0.1:5009/.*/blobs/.* 206$')" -gt 0 ] ||
+	fail "the proxy was not asked for blobs"
+close_image odd
 
 # Where systemd runs, its program starts fetchers; where that fails they are started without it.
 mkdir -p /run/systemd/system "$CASE_TMP/bin"

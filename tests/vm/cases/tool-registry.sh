@@ -55,6 +55,13 @@ fetchers() {
 	[ "$(processes fetch-blob | wc -l)" = "$1" ]
 }
 
+# is_still: whether nothing is fetched for a second.
+is_still() {
+	is_before=$(layer_field fetched_bytes image)
+	sleep 1
+	[ "$(layer_field fetched_bytes image)" = "$is_before" ]
+}
+
 # at_least COUNT KEY NAME: whether that sum is as large.
 at_least() {
 	[ "$(layer_field "$2" "$3")" -ge "$1" ]
@@ -128,15 +135,14 @@ expect_eq "what is left" "$(overlaybdsetup cache ls "$cache")" ""
 open_image image $image
 dd if=/dev/mapper/image of=/dev/null bs=64k count=20 skip=16 iflag=direct 2>/dev/null
 overlaybdsetup record image >"$CASE_TMP/record"
-wanted=$(layer_field present_bytes image)
 close_image image
 # shellcheck disable=SC2086
 open_image image $image --prefetch "$CASE_TMP/record"
-eventually 30 at_least "$wanted" present_bytes image
+eventually 60 is_still
 before=$(layer_field fetched_bytes image)
+[ "$before" -gt $((opened + 500000)) ] || fail "only $before bytes were prefetched"
 dd if=/dev/mapper/image of=/dev/null bs=64k count=20 skip=16 iflag=direct 2>/dev/null
 expect_eq "bytes fetched after a prefetch" "$(layer_field fetched_bytes image)" "$before"
-expect_eq "bytes prefetched" "$before" "$wanted"
 close_image image
 refuses 1 "" open image --registry "$registry/some/image:1" --insecure --prefetch "$CASE_TMP/json"
 
@@ -225,6 +231,17 @@ unmounted=$((${ended%.*} - ${began%.*}))
 [ $unmounted -le 60 ] || fail "close of a mount has waited for $unmounted seconds"
 all_gone "close of a mount after a read"
 registry_again
+
+# A writable device over an image in a registry.
+open_image root --registry "$registry/root:1" --insecure --mount "$CASE_TMP/mnt" \
+	--writable "$CASE_TMP/store:8M"
+echo written >"$CASE_TMP/mnt/etc/name"
+close_image root
+open_image root --registry "$registry/root:1" --insecure --mount "$CASE_TMP/mnt" \
+	--writable "$CASE_TMP/store"
+expect_eq "file written before" "$(cat "$CASE_TMP/mnt/etc/name")" written
+close_image root
+all_gone "close of a writable device"
 
 # A fetcher and its nbdkit are killed: reads fail, and close works.
 open_image two --registry "$registry/two:1" --insecure
