@@ -7,7 +7,7 @@
 //! dropped, and the kernel, as long as the device is in use. So no fetcher is ever stopped here.
 
 use crate::error::{Error, Result, Status};
-use crate::fetcher::{ask, ask_order, Report, Run, Task};
+use crate::fetcher::{ask, ask_order, lives, Report, Run, Task};
 use crate::module::modprobe;
 use crate::parallel::lock;
 use crate::registry::Blob;
@@ -248,7 +248,7 @@ pub(crate) fn sweep() {
         let starter = name.to_string_lossy();
         let starter = starter.split('-').nth(1).unwrap_or_default();
         // A process that still runs may be about to use it.
-        if !Path::new("/proc").join(starter).exists() && ask(&entry.path()).is_none() {
+        if !Path::new("/proc").join(starter).exists() && !lives(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

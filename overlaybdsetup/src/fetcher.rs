@@ -32,7 +32,7 @@ mod task;
 
 pub use parts::Run;
 pub use record::Record;
-pub use report::{ask, ask_order, Report};
+pub use report::{ask, ask_order, lives, Report};
 pub use task::Task;
 
 use crate::error::{Error, Result};

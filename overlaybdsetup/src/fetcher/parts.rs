@@ -263,13 +263,14 @@ impl Parts {
                     return Ok(Claim::Check(sum));
                 }
                 State::Absent => {
-                    let ahead = number + self.ahead(number);
-                    let end = end.max(ahead).min(number + MAX_PARTS);
+                    let ahead = self.sequence_at(number);
+                    let end = end.max(number + ahead).min(number + MAX_PARTS);
                     let mut next = number;
                     while next < end && states.get(at(next)) == Some(&State::Absent) {
                         states[at(next)] = State::Busy;
                         next += 1;
                     }
+                    self.expect(next, ahead * 2);
                     return Ok(Claim::Fetch(next));
                 }
                 State::Busy => {
@@ -289,18 +290,20 @@ impl Parts {
 
     /// How many parts to fetch from this one on, at least: a sequence of fetches doubles it each
     /// time, so that reads in order do not wait for an answer for each part.
-    fn ahead(&self, number: u64) -> u64 {
+    fn sequence_at(&self, number: u64) -> u64 {
         let mut sequences = lock(&self.sequences);
         let found = sequences.iter().position(|(next, _)| *next == number);
-        let count = match found.and_then(|at| sequences.remove(at)) {
-            Some((_, count)) => count,
-            None => 1,
-        };
+        let sequence = found.and_then(|at| sequences.remove(at));
+        sequence.map_or(1, |(_, count)| count)
+    }
+
+    /// Notes where a sequence goes on, and how many parts to fetch then.
+    fn expect(&self, next: u64, count: u64) {
+        let mut sequences = lock(&self.sequences);
         if sequences.len() == SEQUENCES {
             sequences.pop_front();
         }
-        sequences.push_back((number + count, (count * 2).min(MAX_PARTS)));
-        count
+        sequences.push_back((next, count.min(MAX_PARTS)));
     }
 
     /// Ends the time in which parts are busy.

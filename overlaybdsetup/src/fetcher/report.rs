@@ -161,6 +161,12 @@ fn report(task: &Task, counters: &Counters, parts: &Parts) -> Report {
     }
 }
 
+/// Whether a fetcher listens in a folder.
+#[must_use]
+pub fn lives(folder: &Path) -> bool {
+    UnixStream::connect(folder.join(SOCKET)).is_ok()
+}
+
 /// The report of the fetcher in a folder; [`None`] if it does not answer.
 #[must_use]
 pub fn ask(folder: &Path) -> Option<Report> {
