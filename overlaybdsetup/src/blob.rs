@@ -40,6 +40,9 @@ const BACKEND: &str = "overlaybdsetup:";
 /// The folder that exists as long as systemd runs.
 const SYSTEMD: &str = "/run/systemd/system";
 
+/// The longest read that is sent to a fetcher, in bytes.
+const PIECE: usize = 8 << 20;
+
 /// How long a fetcher may take until it runs.
 const START: Duration = Duration::from_secs(30);
 
@@ -99,6 +102,13 @@ impl RemoteBlob {
     ///
     /// The reason that the fetcher gives.
     pub fn read(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
+        for (number, piece) in (0..).zip(buf.chunks_mut(PIECE)) {
+            self.read_piece(at + number * PIECE as u64, piece)?;
+        }
+        Ok(())
+    }
+
+    fn read_piece(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
         match lock(&self.client).read_at(at, buf) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::Error::other(self.reason())),

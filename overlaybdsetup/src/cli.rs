@@ -122,6 +122,36 @@ pub struct ImageSource {
     pub insecure: bool,
 }
 
+/// How layers in a registry are read.
+#[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
+pub struct Remote {
+    /// With --registry: keep what is fetched in DIR. The next `open` of a layer with the same
+    /// digest uses it, also after a crash. By default it is in /var/tmp as long as it is used
+    #[arg(long, value_name = "DIR", requires = "registry")]
+    pub cache: Option<PathBuf>,
+
+    /// With --cache: before anything else, remove from DIR what no device uses, the least recently
+    /// used first, until DIR takes no more than SIZE (suffixes K, M, G, T)
+    #[arg(long, value_name = "SIZE", requires = "cache", value_parser = size)]
+    pub cache_size: Option<u64>,
+
+    /// With --registry: use layers that are in DIR as files of the name blobs/sha256/DIGITS or
+    /// sha256/DIGITS, such as those of the content store of containerd
+    #[arg(long, value_name = "DIR", requires = "registry")]
+    pub blobs: Option<PathBuf>,
+
+    /// With --registry: fetch first what FILE lists, which `record` wrote
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    pub prefetch: Option<PathBuf>,
+
+    /// With --registry: how many seconds a read waits for a registry that does not answer, before
+    /// it fails with an I/O error. Later reads try again
+    #[arg(long, value_name = "SECONDS", requires = "registry", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: u64,
+}
+
 /// `open`.
 #[derive(Args, Debug)]
 pub struct Open {
@@ -151,31 +181,9 @@ pub struct Open {
     #[arg(long)]
     pub no_share: bool,
 
-    /// With --registry: keep what is fetched in DIR. The next `open` of a layer with the same
-    /// digest uses it, also after a crash. By default it is in /var/tmp as long as the device
-    /// exists
-    #[arg(long, value_name = "DIR", requires = "registry")]
-    pub cache: Option<PathBuf>,
-
-    /// With --cache: before anything else, remove from DIR what no device uses, the least recently
-    /// used first, until DIR takes no more than SIZE (suffixes K, M, G, T)
-    #[arg(long, value_name = "SIZE", requires = "cache", value_parser = size)]
-    pub cache_size: Option<u64>,
-
-    /// With --registry: use layers that are in DIR as files of the name blobs/sha256/DIGITS or
-    /// sha256/DIGITS, such as those of the content store of containerd
-    #[arg(long, value_name = "DIR", requires = "registry")]
-    pub blobs: Option<PathBuf>,
-
-    /// With --registry: fetch first what FILE lists, which `record` wrote
-    #[arg(long, value_name = "FILE", requires = "registry")]
-    pub prefetch: Option<PathBuf>,
-
-    /// With --registry: how many seconds a read waits for a registry that does not answer, before
-    /// it fails with an I/O error. Later reads try again
-    #[arg(long, value_name = "SECONDS", requires = "registry", default_value_t = 60,
-        value_parser = clap::value_parser!(u64).range(1..=86400))]
-    pub timeout: u64,
+    #[command(flatten)]
+    #[expect(missing_docs)]
+    pub remote: Remote,
 }
 
 /// `close`.
@@ -302,6 +310,10 @@ pub struct Verify {
     #[command(flatten)]
     #[expect(missing_docs)]
     pub image: ImageSource,
+
+    #[command(flatten)]
+    #[expect(missing_docs)]
+    pub remote: Remote,
 
     /// Print JSON
     #[arg(long)]

@@ -213,11 +213,11 @@ fn of_file(
     let size = size.filter(|size| *size > 0);
     let may_be_blob = origin != Origin::Sealed && size.is_none_or(|size| size == len);
     LayerFile {
-        path: path.to_path_buf(),
         size: size.filter(|size| origin == Origin::Commit && len >= *size),
         digest: digest
             .filter(|digest| may_be_blob && digest::parts(digest).is_some())
             .map(str::to_string),
+        ..LayerFile::new(path)
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, LayerFile};
-use crate::parallel::in_parallel;
+use crate::parallel::{in_parallel, in_parallel_waits};
 use crate::payload::in_pieces;
 use crate::zfile::Codec;
 use overlaybd_format::lsmt::{virtual_size, HEADER_LEN, MAX_LAYERS};
@@ -33,20 +33,14 @@ impl Image {
     /// a virtual size of 0 in all layers.
     pub fn open(files: &[LayerFile]) -> Result<Self> {
         check_count(files.len())?;
-        let opened = in_parallel(files.len(), |number| Layer::open(&files[number]));
-        Self::of_layers(opened)
-    }
-
-    /// Checks layers together that were opened, lowest first.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Self::open`].
-    pub fn of_layers(opened: Vec<Result<Layer>>) -> Result<Self> {
-        let count = opened.len();
-        check_count(count)?;
+        let open = |number: usize| Layer::open(&files[number]);
+        let opened = if files.iter().any(|file| file.remote.is_some()) {
+            in_parallel_waits(files.len(), open)
+        } else {
+            in_parallel(files.len(), open)
+        };
         let layers = (opened.into_iter().enumerate())
-            .map(|(number, layer)| layer.map_err(|error| error.within(place(number, count))))
+            .map(|(number, layer)| layer.map_err(|error| error.within(place(number, files.len()))))
             .collect::<Result<Vec<Layer>>>()?;
         let size = virtual_size(layers.iter().map(|layer| layer.lsmt().virtual_size()));
         check_size(size)?;

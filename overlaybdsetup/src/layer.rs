@@ -5,24 +5,28 @@
 //!
 //! It reads no data: `verify` does that.
 
+use crate::blob::{Fetching, RemoteBlob};
 use crate::content::Content;
 use crate::error::{Error, Result, Status};
 use crate::payload::{in_pieces, Payload};
+use crate::registry::Blob;
 use crate::zfile::Codec;
 use overlaybd_format::lsmt::{self, trailer_offset, IndexLoader, Segment};
 use overlaybd_format::units::Bytes;
 use std::path::PathBuf;
 
-/// A layer file as a command line, a config or a manifest names it.
+/// A layer file, or a blob in a registry, as a command line, a config or a manifest names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerFile {
-    /// The path of the file.
+    /// The path of the file, or the URL of the blob.
     pub path: PathBuf,
     /// The length that the file should have, in bytes, if the source gives it.
     pub size: Option<u64>,
     /// The digest that the file should have, `sha256:` and 64 hexadecimal digits for example, if
     /// the source gives it.
     pub digest: Option<String>,
+    /// The blob and how to fetch it; [`None`] for a file.
+    pub remote: Option<(Blob, Fetching)>,
 }
 
 impl LayerFile {
@@ -32,6 +36,30 @@ impl LayerFile {
             path: path.into(),
             size: None,
             digest: None,
+            remote: None,
+        }
+    }
+
+    /// A blob in a registry.
+    #[must_use]
+    pub fn of_blob(blob: Blob, fetching: Fetching) -> Self {
+        Self {
+            path: blob.url.clone().into(),
+            size: Some(blob.size),
+            digest: Some(blob.digest.clone()),
+            remote: Some((blob, fetching)),
+        }
+    }
+
+    /// Opens the file, or starts the fetcher of the blob. It compares no length.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Payload::open`] and [`RemoteBlob::open`].
+    pub(crate) fn payload(&self) -> Result<Payload> {
+        match &self.remote {
+            None => Payload::open(&self.path),
+            Some((blob, fetching)) => Payload::of_blob(RemoteBlob::open(blob, fetching)?),
         }
     }
 
@@ -41,7 +69,7 @@ impl LayerFile {
     ///
     /// Those of [`Payload::open`], and another length.
     pub fn open(&self) -> Result<Payload> {
-        let payload = Payload::open(&self.path)?;
+        let payload = self.payload()?;
         self.check_len(&payload)
             .map_err(|error| error.within(self.path.display()))?;
         Ok(payload)
@@ -78,19 +106,9 @@ impl Layer {
     ///
     /// Anything wrong with it, with the file's name.
     pub fn open(file: &LayerFile) -> Result<Self> {
-        Self::of_payload(file.open()?)
-    }
-
-    /// Checks the layer in an open file or blob.
-    ///
-    /// # Errors
-    ///
-    /// Anything wrong with it, with its name.
-    pub fn of_payload(payload: Payload) -> Result<Self> {
-        let path = payload.path().to_path_buf();
-        Content::open(payload)
+        Content::open(file.open()?)
             .and_then(Self::of_content)
-            .map_err(|error| error.within(path.display()))
+            .map_err(|error| error.within(file.path.display()))
     }
 
     /// Checks the layer in an open content.

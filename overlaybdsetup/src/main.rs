@@ -80,7 +80,10 @@ fn run(command: &Command) -> Result<()> {
         Command::FetchBlob(arguments) => fetcher::run(&arguments.task),
         Command::Verify(arguments) => {
             let (files, whole) = if arguments.files.is_empty() {
-                (source::layers(&arguments.image)?, true)
+                (
+                    source::layers(&arguments.image, Some(&arguments.remote))?,
+                    true,
+                )
             } else {
                 let files = arguments.files.iter().map(LayerFile::new).collect();
                 (files, false)

@@ -2,24 +2,17 @@
 
 //! `open`: checks an image, creates its devices and mounts it, or leaves no trace.
 
-use crate::blob::{sweep, Fetching, RemoteBlob};
-use crate::cache;
+use crate::blob::sweep;
 use crate::cli;
-use crate::digest;
 use crate::error::{Error, Result, Status};
 use crate::executor::{make, Watch};
-use crate::fetcher::Record;
 use crate::host::Host;
 use crate::image::Image;
-use crate::layer::{Layer, LayerFile};
 use crate::mapper::Mapper;
 use crate::module;
 use crate::mounts::{check_folder, mount_device, unmount_folder};
-use crate::parallel::in_parallel_waits;
-use crate::payload::Payload;
 use crate::plan::{check_name, node, plan, Device, ImageShape, Wish};
-use crate::registry::{self, Blob};
-use crate::run_folder::{self, RunFolder};
+use crate::run_folder::{Record, RunFolder};
 use crate::signals::{Guard, Signals};
 use crate::source;
 use crate::store::{Store, Wanted};
@@ -38,10 +31,8 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
         .as_deref()
         .map(Wanted::parse)
         .transpose()?;
-    let image = match &arguments.image.source.registry {
-        Some(reference) => remote(reference, arguments)?,
-        None => Image::open(&source::layers(&arguments.image)?)?,
-    };
+    let files = source::layers(&arguments.image, Some(&arguments.remote))?;
+    let image = Image::open(&files)?;
     let fingerprint = match wanted {
         Some(_) => image.fingerprint()?,
         None => String::new(),
@@ -85,53 +76,6 @@ pub fn run(arguments: &cli::Open) -> Result<PathBuf> {
     }
 }
 
-/// Opens an image in a registry: those of its layers that are files here, and the blobs of others.
-fn remote(reference: &str, arguments: &cli::Open) -> Result<Image> {
-    let cache = arguments.cache.as_deref().map(cache::create).transpose()?;
-    if let (Some(cache), Some(size)) = (&cache, arguments.cache_size) {
-        cache::prune(cache, size)?;
-    }
-    let blobs = registry::layers(reference, arguments.image.insecure)?;
-    let fetching = Fetching {
-        cache,
-        patience: arguments.timeout,
-        prefetch: arguments.prefetch.as_deref().map(record).transpose()?,
-    };
-    let opened = in_parallel_waits(blobs.len(), |number| {
-        let blob = &blobs[number];
-        match arguments
-            .blobs
-            .as_deref()
-            .and_then(|folder| file_in(folder, blob))
-        {
-            Some(file) => Layer::open(&file),
-            None => Layer::of_payload(Payload::of_blob(RemoteBlob::open(blob, &fetching)?)?),
-        }
-    });
-    Image::of_layers(opened)
-}
-
-/// The absolute path of a record, which is one.
-fn record(path: &Path) -> Result<PathBuf> {
-    Record::read(path)?;
-    path.canonicalize()
-        .map_err(|error| Error::io(format!("cannot read {}", path.display()), &error))
-}
-
-/// The file with the content of a blob in a folder of blobs, if it is there.
-fn file_in(folder: &Path, blob: &Blob) -> Option<LayerFile> {
-    let (algorithm, digits) = digest::parts(&blob.digest)?;
-    let names = [folder.join("blobs"), folder.to_path_buf()];
-    let path = (names.iter())
-        .map(|folder| folder.join(algorithm.name()).join(digits))
-        .find(|path| path.is_file())?;
-    Some(LayerFile {
-        path,
-        size: Some(blob.size),
-        digest: Some(blob.digest.clone()),
-    })
-}
-
 /// An image whose devices are about to be created, and all that is known about it.
 struct Opening<'a> {
     mapper: &'a Mapper,
@@ -163,8 +107,7 @@ impl Opening<'_> {
         let mut host = Host::new(self.mapper, self.image, self.store);
         if let Some(folder) = self.folder {
             let mount = folder.to_path_buf();
-            self.lock
-                .write(&device.name, &run_folder::Record { mount })?;
+            self.lock.write(&device.name, &Record { mount })?;
         }
         let done = self.make(&mut host, &device, watch);
         if done.is_err() && self.folder.is_some() {

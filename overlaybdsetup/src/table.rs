@@ -20,7 +20,7 @@ use std::io::Write;
 /// Anything wrong with the image, or an error of `out`.
 pub fn run(arguments: &cli::Table, out: &mut dyn Write) -> Result<()> {
     check_name(&arguments.name)?;
-    let files = source::layers(&arguments.image)?;
+    let files = source::layers(&arguments.image, None)?;
     let image = ImageShape::of(&Image::open(&files)?)?;
     let wish = Wish {
         name: arguments.name.clone(),

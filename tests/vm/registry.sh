@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2034,SC2154
 #
-# The functions of VM cases that need a registry. They source lib.sh first. Sourcing this file skips
-# the case where the guest has no such programs: those of Debian's kernels have them.
+# The functions of VM cases that need a registry. They source lib.sh first, and tool.sh for those
+# of overlaybdsetup. Sourcing this file skips the case where the guest has no such programs: those
+# of Debian's kernels have them.
 #
 #   registry_start [PORT] [auth]  starts a registry on 127.0.0.1, port 5000 or PORT, that answers
 #                                 without TLS and keeps its content in $CASE_TMP/registry. With auth
@@ -19,6 +20,15 @@
 #                                 uploads the image of an OCI layout, as oci_layout writes it
 #   layer_field KEY NAME          prints the sum of that field over the layers of a device of
 #                                 overlaybdsetup
+#   at_least COUNT KEY NAME       whether that sum is as large
+#   processes NAME                prints the pids of processes whose command line has that word
+#   fetchers COUNT                whether as many fetchers run
+#   nothing_remote                whether no fetcher, nbdkit, folder of one or nbd device is left
+#   all_gone WHEN                 nothing of overlaybdsetup may be left, nor fetchers, which end on
+#                                 their own
+#   two_images                    starts a registry and pushes some/image:1 of four layers, and
+#                                 two:1 of the lower two. Their layouts stay in $CASE_TMP/oci and
+#                                 $CASE_TMP/two. Sets $whole and $lower to their sha256
 #   slow_network DELAY_MS RATE    delays each packet of the loopback interface, in each direction,
 #                                 and limits its rate, in the words of tc (20mbit): an answer takes
 #                                 twice the delay, or four times on a new connection. Again: other
@@ -124,6 +134,57 @@ put_file() {
 layer_field() {
 	overlaybdsetup status "$2" --json | sed -n "s/^ *\"$1\": \\([0-9]*\\),\\{0,1\\}\$/\\1/p" |
 		awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+processes() {
+	for ps_file in /proc/[0-9]*/cmdline; do
+		if { tr '\0' '\n' <"$ps_file"; } 2>/dev/null | grep -qx -- "$1"; then
+			ps_pid=${ps_file#/proc/}
+			echo "${ps_pid%/cmdline}"
+		fi
+	done
+}
+
+# remnants: prints what fetchers leave while they run.
+remnants() {
+	processes fetch-blob | sed 's/^/fetcher /'
+	processes nbdkit | sed 's/^/nbdkit /'
+	for rm_folder in /run/overlaybdsetup/fetchers/*; do
+		[ ! -e "$rm_folder" ] || echo "folder $rm_folder"
+	done
+	for rm_device in /sys/block/nbd*; do
+		[ ! -e "$rm_device/pid" ] || echo "device $rm_device"
+	done
+}
+nothing_remote() {
+	[ -z "$(remnants)" ]
+}
+all_gone() {
+	nothing_left "$1"
+	eventually 30 nothing_remote
+}
+
+fetchers() {
+	[ "$(processes fetch-blob | wc -l)" = "$1" ]
+}
+
+at_least() {
+	[ "$(layer_field "$2" "$3")" -ge "$1" ]
+}
+
+two_images() {
+	layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt,lsmt/fs2_lz4_4k.zlsmt,lsmt/fs3_lz4_4k.zlsmt
+	whole=$want
+	# shellcheck disable=SC2086
+	set -- $layers
+	oci_layout "$CASE_TMP/oci" v1 "$2" "$4" "$6" "$8"
+	oci_layout "$CASE_TMP/two" v1 "$2" "$4"
+	layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt
+	lower=$want
+	registry_start
+	push_layout "$CASE_TMP/oci" some/image 1
+	push_layout "$CASE_TMP/two" two 1
+	undo_add eventually 10 rmmod nbd
 }
 
 slow_network() {

@@ -76,9 +76,9 @@ fn a_config_of_the_snapshotter() {
         folder.read(&config).unwrap(),
         [
             LayerFile {
-                path: folder.path("1/fs/overlaybd.commit"),
                 size: Some(700),
                 digest: Some(DIGEST.to_string()),
+                ..LayerFile::new(folder.path("1/fs/overlaybd.commit"))
             },
             LayerFile::new(folder.path("2/fs/overlaybd.commit")),
         ]

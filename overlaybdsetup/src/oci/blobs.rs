@@ -96,9 +96,9 @@ impl Origin for Blobs<'_> {
             }
         })?;
         Ok(LayerFile {
-            path,
             size: Some(size),
             digest: Some(digest.to_string()),
+            ..LayerFile::new(path)
         })
     }
 }

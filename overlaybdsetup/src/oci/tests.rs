@@ -166,9 +166,9 @@ fn an_image_of_a_convertor() {
         above["mediaType"] = json!(TARS[1]);
         layout.index(&[layout.manifest(media_type, &[below.clone(), above.clone()])]);
         let file = |layer: &Value, size| LayerFile {
-            path: layout.path_of(&digest(layer)),
             size: Some(size),
             digest: Some(digest(layer)),
+            ..LayerFile::new(layout.path_of(&digest(layer)))
         };
         assert_eq!(
             layout.read(None, None).unwrap(),

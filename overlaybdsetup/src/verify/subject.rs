@@ -93,7 +93,7 @@ impl<'a> Subject<'a> {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let payload = self.payload.insert(Payload::open(&self.file.path)?).clone();
+        let payload = self.payload.insert(self.file.payload()?).clone();
         if let Err(error) = self.file.check_len(&payload) {
             self.found().add_plain(error.to_string());
         }

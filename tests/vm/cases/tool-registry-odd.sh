@@ -35,11 +35,6 @@ serve() {
 answered() {
 	grep -cE -- "$2" "$log.$1" || true
 }
-nothing_remote() {
-	! pgrep -f fetch-blob >/dev/null && ! pgrep -x nbdkit >/dev/null &&
-		[ -z "$(ls /run/overlaybdsetup/fetchers)" ] &&
-		[ -z "$(ls -d /sys/block/nbd*/pid 2>/dev/null)" ]
-}
 open_odd() {
 	open_image odd --registry "127.0.0.1:$1/any/image" --insecure --timeout 4
 }
@@ -120,10 +115,10 @@ done
 PATH=$path
 eventually 30 nothing_remote
 
-# Again and again: twenty times, or as long as `qemu/vm test --seconds` says.
+# Again and again: ten times, or as long as `qemu/vm test --seconds` says.
 number=0
 lasting 0
-while [ $number -lt 20 ] || ! time_is_up; do
+while [ $number -lt 10 ] || ! time_is_up; do
 	open_odd 5003
 	close_image odd
 	number=$((number + 1))
