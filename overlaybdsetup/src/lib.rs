@@ -5,18 +5,19 @@
 //! ```text
 //! cli        the command line
 //!  |
-//! source     finds the layer files             config, oci: json, digest
+//! source     finds the layers                  config, oci, registry: json, digest
 //!  |
-//! image      opens and checks the layers       layer, content: zfile, payload, tar
+//! image      opens and checks the layers       layer, content: zfile, payload, tar, blob
 //!  |
 //! plan       computes the devices: a pure function
 //!  |
-//! executor   creates them, all or none         host: mapper, loop devices, store
+//! executor   creates them, all or none         host: mapper, loop and nbd devices, store
 //!  |
 //! mounts     mounts the file system            filesystem
 //! ```
 //!
-//! [`open`], [`close`], [`status`], [`table`], [`dump`] and [`verify`] are the commands. The kernel
+//! [`open`], [`close`], [`status`], [`record`], [`cache`], [`table`], [`dump`] and [`verify`] are
+//! the commands. A [`fetcher`] is the process behind a layer that stays in a registry. The kernel
 //! has the state of all devices. [`run_folder`] only has a lock, and the mount points of devices.
 //!
 //! [`dump`] and [`verify`] report more of a layer than `image`, which opens it or refuses it: both

@@ -13,7 +13,10 @@
 //!  |    `-- overlaybd-file-KEY   linear, if a last partial sector of the file is needed
 //!  |         |-- loop            the whole sectors of the file
 //!  |         `-- loop            its last bytes, in memory, padded with zeros
-//!  `-- loop                  a layer that is not compressed
+//!  |-- loop                  a layer that is not compressed
+//!  `-- overlaybd-layer-KEY
+//!       `-- overlaybd-file-KEY   linear, if the layer starts later in its blob
+//!            `-- nbd             a blob in a registry
 //! ```
 //!
 //! A writable device is a snapshot target over such a tree. The root of that tree is then shared
@@ -25,9 +28,10 @@
 //!  `-- loop                  the exception store
 //! ```
 //!
-//! A KEY depends on what the device shows, and on nothing else, so that an existing device can be
-//! used. The names of devices below the root start with [`HIDDEN_PREFIX`]. All uuids start with
-//! [`UUID_PREFIX`] and the kind of the device, like those of other programs that use device-mapper.
+//! A KEY depends on what the device shows, for a blob on its registry too, and on nothing else, so
+//! that an existing device can be used. The names of devices below the root start with
+//! [`HIDDEN_PREFIX`]. All uuids start with [`UUID_PREFIX`] and the kind of the device, like those
+//! of other programs that use device-mapper.
 
 mod device;
 mod key;
