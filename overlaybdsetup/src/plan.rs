@@ -155,15 +155,7 @@ impl Planner<'_> {
             return (self.add_file(above, number, layer), layer.len);
         };
         let key = self.layer_key(layer);
-        let mut device = Device {
-            kind: Kind::Layer,
-            name: hidden(Kind::Layer, &key),
-            uuid: uuid(Kind::Layer, &key, None),
-            read_only: true,
-            below: Vec::new(),
-            loops: Vec::new(),
-            table: Vec::new(),
-        };
+        let mut device = below(Kind::Layer, &key);
         let on = self.add_file(&mut device, number, layer);
         device.table.push(Line {
             start: 0,
@@ -205,11 +197,6 @@ impl Planner<'_> {
         };
         let sectors = layer.whole() / SECTOR_SIZE;
         above.below.push(Device {
-            kind: Kind::File,
-            name: hidden(Kind::File, &key),
-            uuid: uuid(Kind::File, &key, None),
-            read_only: true,
-            below: Vec::new(),
             loops: vec![whole, tail],
             table: vec![
                 Line {
@@ -223,6 +210,7 @@ impl Planner<'_> {
                     target: Target::Linear(On::Loop(1), 0),
                 },
             ],
+            ..below(Kind::File, &key)
         });
         On::Below(above.below.len() - 1)
     }
@@ -243,18 +231,27 @@ impl Planner<'_> {
         }
         let key = self.layer_key(layer);
         above.below.push(Device {
-            kind: Kind::File,
-            name: hidden(Kind::File, &key),
-            uuid: uuid(Kind::File, &key, None),
-            read_only: true,
-            below: Vec::new(),
             loops: vec![blob],
             table: vec![Line {
                 start: 0,
                 sectors: layer.len.div_ceil(SECTOR_SIZE),
                 target: Target::Linear(On::Loop(0), layer.offset / SECTOR_SIZE),
             }],
+            ..below(Kind::File, &key)
         });
         On::Below(above.below.len() - 1)
+    }
+}
+
+/// A read-only device below the root, with nothing below it yet.
+fn below(kind: Kind, key: &Key) -> Device {
+    Device {
+        kind,
+        name: hidden(kind, key),
+        uuid: uuid(kind, key, None),
+        read_only: true,
+        below: Vec::new(),
+        loops: Vec::new(),
+        table: Vec::new(),
     }
 }
