@@ -65,19 +65,17 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     if !arguments.deferred && !is_free(&mapper, &info, mount.as_deref(), waits)? {
         return Err(Error::new(Status::Busy, in_use(&info, mount.as_deref())?));
     }
-    if let Some(folder) = &mount {
-        let usage = if arguments.deferred {
-            Usage::Busy
-        } else {
-            usage(folder)?
-        };
-        if usage == Usage::Idle {
-            // Reads of processes that were killed may be under way.
-            detach_failing(&mapper, name)?;
-        }
-        if usage != Usage::Gone {
-            unmount_folder(folder, arguments.deferred)?;
-        }
+    let usage = match &mount {
+        _ if arguments.deferred => Usage::Busy,
+        Some(folder) => usage(folder)?,
+        None => Usage::Idle,
+    };
+    if usage != Usage::Busy {
+        // Reads of processes that were killed may be under way.
+        detach_failing(&mapper, name)?;
+    }
+    if let Some(folder) = mount.filter(|_| usage != Usage::Gone) {
+        unmount_folder(&folder, arguments.deferred)?;
     }
     // Listed now: once the device is removed, nothing refers to those below it.
     let below = hidden_below(&mapper, &info)?;
@@ -87,7 +85,6 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
             mapper.remove_deferred(name)?;
         }
     } else {
-        detach_failing(&mapper, name)?;
         mapper.remove(name)?;
     }
     lock.forget(name);
