@@ -36,14 +36,16 @@ pub use report::{ask, ask_order, lives, Report};
 pub use task::Task;
 
 use crate::error::{Error, Result};
-use parts::{Fetch, Parts};
+use parts::Parts;
 use report::Counters;
 use source::Source;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic;
 use std::path::Path;
+use std::process;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,6 +58,8 @@ use std::time::{Duration, Instant};
 pub fn run(task: &str) -> Result<()> {
     let task: Task = serde_json::from_str(task)
         .map_err(|error| Error::refused(format!("the task of a fetcher: {error}")))?;
+    // A thread that panics would leave reads without an answer. The end of the process fails them.
+    panic::set_hook(Box::new(|_| process::abort()));
     // The process must outlive the terminal, and must not keep a file system from being unmounted.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
@@ -103,9 +107,7 @@ fn serve(task: &Task) -> Result<()> {
         let task = task.clone();
         thread::Builder::new().spawn(move || {
             let socket = UnixStream::from(socket);
-            let done = server::serve(&socket, &task, &parts, &*source, &counters);
-            source.stop();
-            done
+            server::serve(&socket, &task, &parts, &*source, &counters)
         })
     };
     let server = server.map_err(cannot)?;
@@ -116,6 +118,7 @@ fn serve(task: &Task) -> Result<()> {
     source.keep_running();
     match server.join() {
         Ok(done) => done.map_err(cannot),
-        Err(_) => Err(Error::refused("the server of the fetcher has panicked")),
+        // The process ends where a thread panics.
+        Err(_) => process::abort(),
     }
 }
