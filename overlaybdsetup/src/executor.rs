@@ -6,7 +6,7 @@
 //! An existing shared device is used as it is. A device below the root that has no table was left
 //! by a killed run; it is removed and created again.
 //!
-//! Loop devices are never detached here: they are autoclear, and go with their last user.
+//! Loop and network block devices are never detached here: they go with their last user.
 
 #[cfg(test)]
 mod tests;

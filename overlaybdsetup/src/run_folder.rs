@@ -2,6 +2,7 @@
 
 //! /run/overlaybdsetup: a lock, so that one process at a time creates or removes devices, and a
 //! file for each device that `open` mounted, with the mount point. All other state is the kernel's.
+//! The folders of fetchers are there too: `blob` creates them.
 
 use crate::error::{Error, Result};
 use crate::signals::Signals;
