@@ -56,7 +56,6 @@ assert_layout! {
     bvec_iter(bvec_iter) { bi_sector: bi_sector, bi_size: bi_size }
     work_struct(work_struct) {}
     spinlock_t(spinlock) {}
-    percpu_counter(percpu_counter) {}
     dm_target(dm_target) {
         table: table, type_: type, len: len, private: private, error: error,
         per_io_data_size: per_io_data_size

@@ -125,26 +125,30 @@ void *dm_overlaybd_kasan_reset_tag(const void *addr)
 	return kasan_reset_tag(addr);
 }
 
-int dm_overlaybd_percpu_counter_init(struct percpu_counter *fbc, s64 amount,
-				     gfp_t gfp)
+local_t __percpu *dm_overlaybd_alloc_percpu_local(void)
 {
-	return percpu_counter_init(fbc, amount, gfp);
+	return alloc_percpu(local_t);
 }
 
-void dm_overlaybd_percpu_counter_add_local(struct percpu_counter *fbc,
-					   s64 amount)
+void dm_overlaybd_local_add(long i, local_t __percpu *l)
 {
-	percpu_counter_add_local(fbc, amount);
+	local_add(i, get_cpu_ptr(l));
+	put_cpu_ptr(l);
 }
 
-s64 dm_overlaybd_percpu_counter_sum(struct percpu_counter *fbc)
+long dm_overlaybd_local_read(local_t __percpu *l, unsigned int cpu)
 {
-	return percpu_counter_sum(fbc);
+	return local_read(per_cpu_ptr(l, cpu));
 }
 
-void dm_overlaybd_percpu_counter_destroy(struct percpu_counter *fbc)
+unsigned int dm_overlaybd_nr_cpu_ids(void)
 {
-	percpu_counter_destroy(fbc);
+	return nr_cpu_ids;
+}
+
+bool dm_overlaybd_cpu_possible(unsigned int cpu)
+{
+	return cpu_possible(cpu);
 }
 
 void dm_overlaybd_spin_lock_init(spinlock_t *lock)

@@ -11,9 +11,10 @@
 #include <linux/blk_types.h>
 #include <linux/device-mapper.h>
 #include <linux/mempool.h>
-#include <linux/percpu_counter.h>
+#include <linux/percpu.h>
 #include <linux/sched.h>
 #include <linux/workqueue.h>
+#include <asm/local.h>
 
 /* Constants behind casts or shifts. */
 static const blk_mode_t DM_OVERLAYBD_BLK_OPEN_READ = BLK_OPEN_READ;
@@ -68,7 +69,6 @@ DM_OVERLAYBD_OFFSET(bvec_iter, bi_sector);
 DM_OVERLAYBD_OFFSET(bvec_iter, bi_size);
 DM_OVERLAYBD_SIZEOF(work_struct);
 DM_OVERLAYBD_SIZEOF(spinlock);
-DM_OVERLAYBD_SIZEOF(percpu_counter);
 DM_OVERLAYBD_SIZEOF(dm_target);
 DM_OVERLAYBD_OFFSET(dm_target, table);
 DM_OVERLAYBD_OFFSET(dm_target, type);
@@ -124,12 +124,11 @@ unsigned long dm_overlaybd_totalram_pages(void);
 void *dm_overlaybd_kasan_reset_tag(const void *addr);
 
 /* counters */
-int dm_overlaybd_percpu_counter_init(struct percpu_counter *fbc, s64 amount,
-				     gfp_t gfp);
-void dm_overlaybd_percpu_counter_add_local(struct percpu_counter *fbc,
-					   s64 amount);
-s64 dm_overlaybd_percpu_counter_sum(struct percpu_counter *fbc);
-void dm_overlaybd_percpu_counter_destroy(struct percpu_counter *fbc);
+local_t __percpu *dm_overlaybd_alloc_percpu_local(void);
+void dm_overlaybd_local_add(long i, local_t __percpu *l);
+long dm_overlaybd_local_read(local_t __percpu *l, unsigned int cpu);
+unsigned int dm_overlaybd_nr_cpu_ids(void);
+bool dm_overlaybd_cpu_possible(unsigned int cpu);
 
 /* locks, workqueues */
 void dm_overlaybd_spin_lock_init(spinlock_t *lock);
