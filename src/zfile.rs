@@ -95,6 +95,7 @@ use overlaybd_format::{
     zfile::{
         BlockError,
         BlockRange,
+        Destination,
         Group,
         Planner,
         ReadError, //
@@ -142,9 +143,16 @@ impl Zfile {
     ) -> MapResult {
         loop {
             let sectors = bio.sectors();
+            let to = if fill.is_some() {
+                Destination::Block
+            } else if bio.has_one_segment() {
+                Destination::Segment
+            } else {
+                Destination::Segments
+            };
             let Some(plan) = sectors
                 .to_bytes()
-                .and_then(|len| self.planner.plan(start, len))
+                .and_then(|len| self.planner.plan(start, len, to))
             else {
                 return bio.kill();
             };

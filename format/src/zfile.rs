@@ -18,7 +18,7 @@
 //! ```
 //! use overlaybd_format::units::{Bytes, CompressedOffset, ContentOffset, LogicalBlockSize};
 //! use overlaybd_format::zfile::{
-//!     groups_needed, open, Group, HeaderOutcome, JumpTableBuilder, Lz4, Planner,
+//!     groups_needed, open, Destination, Group, HeaderOutcome, JumpTableBuilder, Lz4, Planner,
 //! };
 //!
 //! // Any implementation is good; the kernel has crc32c().
@@ -58,7 +58,8 @@
 //! let table = builder.finish().unwrap();
 //!
 //! let planner = Planner::new(table, LogicalBlockSize::SECTOR);
-//! let plan = planner.plan(ContentOffset::new(1000), Bytes::new(2000)).unwrap();
+//! let to = Destination::Segment;
+//! let plan = planner.plan(ContentOffset::new(1000), Bytes::new(2000), to).unwrap();
 //! assert_eq!((plan.sector.get(), plan.len), (1, 512));
 //! // The caller reads this. The index follows the block.
 //! let mut read = [0; 512];
@@ -115,6 +116,7 @@ pub use layout::{
 pub use lz4::Lz4;
 pub use plan::{
     BlockRange,
+    Destination,
     Plan,
     Planner, //
 };

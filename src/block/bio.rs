@@ -150,6 +150,24 @@ pub(crate) unsafe fn is_read(bio: NonNull<bindings::bio>) -> bool {
     unsafe { bindings::dm_overlaybd_bio_op(bio.as_ptr()) == bindings::req_op_REQ_OP_READ }
 }
 
+/// Whether the memory of a bio is one segment, as a [`BioWriter`] finds it.
+///
+/// # Safety
+///
+/// `bio` must be a live bio.
+pub(crate) unsafe fn has_one_segment(bio: NonNull<bindings::bio>) -> bool {
+    // SAFETY: By the safety requirements of this function.
+    let iter = unsafe { (*bio.as_ptr()).bi_iter };
+    if iter.bi_size == 0 {
+        return true;
+    }
+    // SAFETY: As above.
+    let table = unsafe { (*bio.as_ptr()).bi_io_vec };
+    // SAFETY: `iter` is at the first byte of the data of the bio, which has some.
+    let segment = unsafe { bindings::dm_overlaybd_mp_bvec_iter_bvec(table, iter) };
+    segment.bv_len == iter.bi_size
+}
+
 /// The memory of a read, written from its first byte to its last.
 ///
 /// A segment is a run of contiguous memory. It may begin and end anywhere in a page and be several

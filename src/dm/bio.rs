@@ -15,6 +15,7 @@ use crate::{
     bindings,
     block::{
         bio::{
+            has_one_segment,
             is_read,
             BioWriter,
             OwnedBio, //
@@ -108,6 +109,12 @@ impl<T> Bio<'_, T> {
         // SAFETY: The bio is live by the type invariants.
         let bytes = unsafe { (*self.bio.as_ptr()).bi_iter.bi_size };
         Sectors::new(u64::from(bytes) / SECTOR_SIZE)
+    }
+
+    /// Whether the memory of the bio is one segment.
+    pub(crate) fn has_one_segment(&self) -> bool {
+        // SAFETY: The bio is live by the type invariants.
+        unsafe { has_one_segment(self.bio) }
     }
 
     /// Accepts only the first `sectors` of the bio. Device-mapper sends the rest as another bio.

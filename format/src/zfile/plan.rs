@@ -27,6 +27,8 @@ use core::ops::Deref;
 pub struct BlockRange {
     /// The first block.
     pub(super) first: BlockIndex,
+    /// Where in the ZFile the first block is.
+    pub(super) first_at: CompressedOffset,
     /// The last block.
     pub(super) last: BlockIndex,
     /// Where in the first block the read starts, in bytes.
@@ -47,6 +49,18 @@ impl BlockRange {
     }
 }
 
+/// Where the content of a read goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Memory for the whole of the one block that is read, then any output:
+    /// [`Planner::read_part`].
+    Block,
+    /// An output of one segment: [`Planner::read_all`].
+    Segment,
+    /// An output of any segments: [`Planner::read_all`].
+    Segments,
+}
+
 /// A read of the device that holds the ZFile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -54,7 +68,8 @@ pub struct Plan {
     pub sector: Sector,
     /// The length in bytes, a whole number of logical blocks.
     pub len: usize,
-    /// The length of the buffer for it, with scratch space for one block.
+    /// The length of the buffer for it, with scratch space for one block if there may be a block
+    /// that is not decompressed in place.
     pub buffer: usize,
     /// Whether it reads a single block, so that no less can be read.
     pub single: bool,
@@ -96,10 +111,11 @@ impl<S: Deref<Target = [Group]>> Planner<S> {
         self.table.layout()
     }
 
-    /// The read for `len` bytes of content from `start` on. The range may reach beyond the end of
-    /// the content, by less than a sector. [`None`] if there is no content.
+    /// The read for `len` bytes of content from `start` on, which go to `destination`. The range
+    /// may reach beyond the end of the content, by less than a sector. [`None`] if there is no
+    /// content.
     #[must_use]
-    pub fn plan(&self, start: ContentOffset, len: Bytes) -> Option<Plan> {
+    pub fn plan(&self, start: ContentOffset, len: Bytes, destination: Destination) -> Option<Plan> {
         let layout = self.table.layout();
         let size = layout.block_size();
         let end = start.get().checked_add(len.get())?;
@@ -109,21 +125,30 @@ impl<S: Deref<Target = [Group]>> Planner<S> {
         }
         let (first, skip) = size.locate(start)?;
         let (last, _) = size.locate(ContentOffset::new(last))?;
-        let (offset, stored) = self.table.span(first, last)?;
-        let from = self.logical_block.floor(offset.get());
-        let to = self.logical_block.ceil(offset.checked_add(stored)?.get())?;
+        let (first_at, stored) = self.table.span(first, last)?;
+        let from = self.logical_block.floor(first_at.get());
+        let to = self
+            .logical_block
+            .ceil(first_at.checked_add(stored)?.get())?;
         let len = usize::try_from(to.checked_sub(from)?).ok()?;
         let blocks = BlockRange {
             first,
+            first_at,
             last,
             skip,
             read_from: CompressedOffset::new(from),
         };
         let content = u64::from(size.get()).saturating_mul(u64::from(blocks.count()));
+        let whole = skip == 0 && (end >= layout.content_len().get() || end & size.mask() == 0);
+        let scratch = match destination {
+            Destination::Block => 0,
+            Destination::Segment if whole => 0,
+            Destination::Segment | Destination::Segments => size.to_usize(),
+        };
         Some(Plan {
             sector: Sector::new(Bytes::new(from).whole_sectors().get()),
             len,
-            buffer: len.saturating_add(size.to_usize()),
+            buffer: len.saturating_add(scratch),
             single: first == last,
             content: Bytes::new(content),
             blocks,
@@ -195,7 +220,11 @@ mod tests {
     }
 
     fn plan(planner: &Planner<Vec<Group>>, start: u64, len: u64) -> Option<Plan> {
-        planner.plan(ContentOffset::new(start), Bytes::new(len))
+        planner.plan(
+            ContentOffset::new(start),
+            Bytes::new(len),
+            Destination::Segments,
+        )
     }
 
     #[test]
@@ -203,6 +232,7 @@ mod tests {
         let found = plan(&planner(512), 512, 512).unwrap();
         let blocks = BlockRange {
             first: BlockIndex::new(0),
+            first_at: CompressedOffset::new(512),
             last: BlockIndex::new(0),
             skip: 512,
             read_from: CompressedOffset::new(512),
@@ -241,6 +271,7 @@ mod tests {
             content: Bytes::new(2 * 4096),
             blocks: BlockRange {
                 first: BlockIndex::new(1),
+                first_at: CompressedOffset::new(1512),
                 last: BlockIndex::new(2),
                 skip: 1024,
                 read_from: CompressedOffset::new(1024),
@@ -263,6 +294,33 @@ mod tests {
             plan(&planner, 0, 1 << 40).unwrap(),
             plan(&planner, 0, 10_000).unwrap()
         );
+    }
+
+    #[test]
+    fn scratch_space_only_where_it_is_needed() {
+        let planner = planner(512);
+        let scratch = |start, len, to| {
+            let plan = planner.plan(ContentOffset::new(start), Bytes::new(len), to);
+            plan.map(|plan| plan.buffer - plan.len).unwrap()
+        };
+        for (start, len, whole) in [
+            (0, 4096, true),
+            (4096, 4096, true),
+            (0, 8192, true),
+            // To the end of the content, and to that of its last sector.
+            (8192, 10_000 - 8192, true),
+            (8192, 2048, true),
+            (0, 4095, false),
+            (0, 4097, false),
+            (1, 4095, false),
+            (512, 4096, false),
+            (8192, 1536, false),
+        ] {
+            let segment = if whole { 0 } else { 4096 };
+            assert_eq!(scratch(start, len, Destination::Segment), segment);
+            assert_eq!(scratch(start, len, Destination::Segments), 4096);
+            assert_eq!(scratch(start, len, Destination::Block), 0);
+        }
     }
 
     #[test]

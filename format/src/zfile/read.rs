@@ -50,7 +50,7 @@ impl<S: Deref<Target = [Group]>> Planner<S> {
     /// Decompresses the blocks of a plan into `out`, which is as long as the planned range.
     ///
     /// `read` is what the plan has read. A block that is not wanted as a whole, or lies in several
-    /// segments of `out`, goes by way of `scratch`, which is as long as a block.
+    /// segments of `out`, goes by way of `scratch`, the rest of the plan's buffer.
     ///
     /// # Errors
     ///
@@ -66,10 +66,15 @@ impl<S: Deref<Target = [Group]>> Planner<S> {
         crc: Crc32c,
         decoder: &mut impl Decompress,
     ) -> Result<(), ReadError> {
-        let BlockRange { first, last, .. } = *blocks;
+        let BlockRange {
+            first,
+            first_at,
+            last,
+            ..
+        } = *blocks;
         let layout = self.layout();
         let mut skip = blocks.skip;
-        for (block, stored) in self.table().blocks(first, last) {
+        for (block, stored) in self.table().blocks_at(first_at, first, last) {
             let stored = stored_bytes(blocks, stored, read).ok_or(ReadError::Buffers)?;
             let len = layout.block_len(block).ok_or(ReadError::Buffers)?;
             let end = len.min(skip.saturating_add(out.remaining()));
@@ -112,7 +117,11 @@ impl<S: Deref<Target = [Group]>> Planner<S> {
         decoder: &mut impl Decompress,
     ) -> Result<(), ReadError> {
         let block = blocks.first;
-        let stored = self.table().stored(block).ok_or(ReadError::Buffers)?;
+        let (_, stored) = self
+            .table()
+            .blocks_at(blocks.first_at, block, block)
+            .next()
+            .ok_or(ReadError::Buffers)?;
         let stored = stored_bytes(blocks, stored, read).ok_or(ReadError::Buffers)?;
         let len = self.layout().block_len(block).ok_or(ReadError::Buffers)?;
         let (content, beyond) = memory.split_at_mut_checked(len).ok_or(ReadError::Buffers)?;
@@ -144,6 +153,7 @@ mod tests {
         },
         zfile::{
             testing::layout,
+            Destination,
             JumpTableBuilder,
             Lz4,
             Plan, //
@@ -181,9 +191,13 @@ mod tests {
         (planner, content, device)
     }
 
-    fn plan(planner: &Planner<Vec<Group>>, start: u64, len: usize) -> Plan {
+    fn plan_to(planner: &Planner<Vec<Group>>, start: u64, len: usize, to: Destination) -> Plan {
         let start = ContentOffset::new(start);
-        planner.plan(start, Bytes::of_memory(len)).unwrap()
+        planner.plan(start, Bytes::of_memory(len), to).unwrap()
+    }
+
+    fn plan(planner: &Planner<Vec<Group>>, start: u64, len: usize) -> Plan {
+        plan_to(planner, start, len, Destination::Segments)
     }
 
     fn lower<'a>(plan: &Plan, device: &'a [u8]) -> &'a [u8] {
@@ -222,7 +236,7 @@ mod tests {
         let mut padded = content;
         padded.resize(1536, 0);
         for (start, len) in [(0, 512), (0, 1024), (0, 1536), (512, 512), (1024, 512)] {
-            let plan = plan(&planner, start, len);
+            let plan = plan_to(&planner, start, len, Destination::Segment);
             let read = lower(&plan, &device);
             let wanted = &padded[start as usize..][..len];
             let mut scratch = vec![0xa5; plan.buffer - plan.len];
@@ -234,6 +248,8 @@ mod tests {
                 .unwrap();
             assert_eq!(found, wanted);
 
+            let plan = plan_to(&planner, start, len, Destination::Segments);
+            let mut scratch = vec![0xa5; plan.buffer - plan.len];
             let mut out = Pieces::new(len);
             planner
                 .read_all(&plan.blocks, read, &mut scratch, &mut out, crc32c, &mut Lz4)

@@ -8,7 +8,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use overlaybd_format::units::{Bytes, ContentOffset, LogicalBlockSize, Sectors, SECTOR_SIZE};
-use overlaybd_format::zfile::{Algorithm, Decompress, Group, Lz4, Plan, Planner, ReadError};
+use overlaybd_format::zfile::{
+    Algorithm, Decompress, Destination, Group, Lz4, Plan, Planner, ReadError,
+};
 use overlaybd_format::Output;
 use overlaybd_fuzz::{load_table, Input, Segments};
 use overlaybd_image::{crc32c, ZfileWriter, Zstd};
@@ -31,20 +33,30 @@ fn lower(file: &[u8], plan: &Plan) -> Vec<u8> {
 /// The data that the plan's blocks give for `len` bytes, in memory that held `poison`.
 fn read_with(
     planner: &AnyPlanner,
-    plan: &Plan,
+    (plan, to): (&Plan, Destination),
     file: &[u8],
     (len, pattern, poison): (usize, u64, u8),
-    part: bool,
     decoder: &mut impl Decompress,
 ) -> Result<Vec<u8>, ReadError> {
     let lower = lower(file, plan);
     let mut scratch = vec![poison; plan.buffer - plan.len];
-    let mut out = Segments::new(&vec![poison; len], pattern);
     let blocks = &plan.blocks;
-    if part {
-        planner.read_part(blocks, &lower, &mut scratch, &mut out, crc32c, decoder)?;
-    } else {
-        planner.read_all(blocks, &lower, &mut scratch, &mut out, crc32c, decoder)?;
+    let mut out = Segments::new(&vec![poison; len], pattern);
+    match to {
+        Destination::Block => {
+            let mut block = vec![poison; planner.layout().block_size().to_usize()];
+            planner.read_part(blocks, &lower, &mut block, &mut out, crc32c, decoder)?;
+        }
+        Destination::Segment => {
+            let mut found = vec![poison; len];
+            let mut out = &mut found[..];
+            planner.read_all(blocks, &lower, &mut scratch, &mut out, crc32c, decoder)?;
+            assert!(out.is_empty(), "not all was written");
+            return Ok(found);
+        }
+        Destination::Segments => {
+            planner.read_all(blocks, &lower, &mut scratch, &mut out, crc32c, decoder)?;
+        }
     }
     assert_eq!(out.remaining(), 0, "not all was written");
     Ok(out.bytes())
@@ -53,21 +65,23 @@ fn read_with(
 /// The same with the decoder of the file.
 fn read(
     planner: &AnyPlanner,
-    plan: &Plan,
+    plan: (&Plan, Destination),
     file: &[u8],
     out: (usize, u64, u8),
-    part: bool,
 ) -> Result<Vec<u8>, ReadError> {
     match planner.layout().algorithm() {
-        Algorithm::Lz4 => read_with(planner, plan, file, out, part, &mut Lz4),
-        Algorithm::Zstd => {
-            ZSTD.with_borrow_mut(|zstd| read_with(planner, plan, file, out, part, zstd))
-        }
+        Algorithm::Lz4 => read_with(planner, plan, file, out, &mut Lz4),
+        Algorithm::Zstd => ZSTD.with_borrow_mut(|zstd| read_with(planner, plan, file, out, zstd)),
     }
 }
 
 /// What a plan must be, whatever the jump table says.
-fn check_plan(planner: &AnyPlanner, plan: &Plan, range: &Range<u64>, logical: LogicalBlockSize) {
+fn check_plan(
+    planner: &AnyPlanner,
+    (plan, to): (&Plan, Destination),
+    range: &Range<u64>,
+    logical: LogicalBlockSize,
+) {
     let size = u64::from(planner.layout().block_size().get());
     let end = range.end.min(planner.layout().content_len().get());
     let count = (end - 1) / size - range.start / size + 1;
@@ -75,7 +89,12 @@ fn check_plan(planner: &AnyPlanner, plan: &Plan, range: &Range<u64>, logical: Lo
     assert_eq!(plan.content, Bytes::new(count * size));
     assert_eq!(plan.single, count == 1);
     assert!(logical.divides(plan.sector.get() * SECTOR_SIZE) && logical.divides(plan.len as u64));
-    assert_eq!(plan.buffer as u64, plan.len as u64 + size);
+    let scratch = (plan.buffer - plan.len) as u64;
+    match to {
+        Destination::Block => assert_eq!(scratch, 0),
+        Destination::Segment => assert!(scratch == 0 || scratch == size),
+        Destination::Segments => assert_eq!(scratch, size),
+    }
     if plan.single {
         assert!(plan.buffer <= planner.max_block_buffer());
     }
@@ -86,7 +105,8 @@ fn check_halves(planner: &AnyPlanner, range: &Range<u64>) {
     let size = u64::from(planner.layout().block_size().get());
     let start = ContentOffset::new(range.start);
     let mut sectors = Bytes::new(range.end - range.start).whole_sectors();
-    while let Some(plan) = planner.plan(start, sectors.to_bytes().unwrap()) {
+    let to = Destination::Segments;
+    while let Some(plan) = planner.plan(start, sectors.to_bytes().unwrap(), to) {
         if plan.single {
             return;
         }
@@ -141,22 +161,23 @@ fuzz_target!(|data: &[u8]| {
         let range = start * SECTOR_SIZE..(start + count) * SECTOR_SIZE;
         check_halves(&planner, &range);
         let size = (range.end - range.start) as usize;
-        let plan = planner
-            .plan(ContentOffset::new(range.start), Bytes::of_memory(size))
-            .unwrap();
-        check_plan(&planner, &plan, &range, logical);
         let there = range.start as usize..(range.end as usize).min(content.len());
         let mut wanted = content[there].to_vec();
         wanted.resize(size, 0);
-        for part in [false, true] {
-            if part && !plan.single {
+        for to in [
+            Destination::Block,
+            Destination::Segment,
+            Destination::Segments,
+        ] {
+            let start = ContentOffset::new(range.start);
+            let plan = planner.plan(start, Bytes::of_memory(size), to).unwrap();
+            let plan = (&plan, to);
+            check_plan(&planner, plan, &range, logical);
+            if to == Destination::Block && !plan.0.single {
                 continue;
             }
-            let found = read(&planner, &plan, &file, (size, pattern, 0xa5), part);
-            assert_eq!(
-                found,
-                read(&planner, &plan, &file, (size, !pattern, 0x5a), part)
-            );
+            let found = read(&planner, plan, &file, (size, pattern, 0xa5));
+            assert_eq!(found, read(&planner, plan, &file, (size, !pattern, 0x5a)));
             match found {
                 Ok(found) if verified || !damaged => assert_eq!(found, wanted),
                 Ok(_) => {}
@@ -166,10 +187,8 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let beyond = ContentOffset::new(sectors * SECTOR_SIZE);
-    assert_eq!(planner.plan(beyond, Bytes::new(512)), None);
-    assert_eq!(
-        planner.plan(ContentOffset::new(u64::MAX), Bytes::new(512)),
-        None
-    );
-    assert_eq!(planner.plan(ContentOffset::new(0), Bytes::new(0)), None);
+    let plan = |start, len| planner.plan(start, Bytes::new(len), Destination::Segments);
+    assert_eq!(plan(beyond, 512), None);
+    assert_eq!(plan(ContentOffset::new(u64::MAX), 512), None);
+    assert_eq!(plan(ContentOffset::new(0), 0), None);
 });

@@ -5,8 +5,8 @@
 use crate::{crc32c, Error, ReadAt, Zstd};
 use overlaybd_format::units::{Bytes, ContentOffset, LogicalBlockSize, SECTOR_SIZE};
 use overlaybd_format::zfile::{
-    groups_needed, open, Algorithm, Decompress, Group, HeaderOutcome, JumpTable, JumpTableBuilder,
-    Layout, Lz4, Planner, ReadError, HEADER_LEN,
+    groups_needed, open, Algorithm, Decompress, Destination, Group, HeaderOutcome, JumpTable,
+    JumpTableBuilder, Layout, Lz4, Planner, ReadError, HEADER_LEN,
 };
 use std::sync::Mutex;
 
@@ -86,7 +86,11 @@ impl<R: ReadAt> ZfileReader<R> {
         }
         let plan = self
             .planner
-            .plan(ContentOffset::new(offset), Bytes::of_memory(buf.len()))
+            .plan(
+                ContentOffset::new(offset),
+                Bytes::of_memory(buf.len()),
+                Destination::Segment,
+            )
             .ok_or_else(past_end)?;
         let mut memory = vec![0; plan.buffer];
         let (read, scratch) = memory.split_at_mut(plan.len);

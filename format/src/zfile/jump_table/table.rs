@@ -91,7 +91,27 @@ impl<S: Deref<Target = [Group]>> JumpTable<S> {
     #[inline]
     #[must_use]
     pub fn blocks(&self, first: BlockIndex, last: BlockIndex) -> Blocks<'_> {
-        blocks(&self.layout, &self.groups, first, last)
+        let at = self
+            .stored(first)
+            .map_or(CompressedOffset::new(0), |first| first.offset);
+        self.blocks_at(at, first, last)
+    }
+
+    /// As [`blocks`](Self::blocks), for a caller that knows where `first` is: it takes no sum.
+    #[inline]
+    pub(crate) fn blocks_at(
+        &self,
+        at: CompressedOffset,
+        first: BlockIndex,
+        last: BlockIndex,
+    ) -> Blocks<'_> {
+        let end = last.get().saturating_add(1).min(self.layout.block_count());
+        Blocks {
+            groups: &self.groups,
+            next: first.get(),
+            end,
+            offset: at.get(),
+        }
     }
 
     /// The memory of the table in bytes, without the layout.
@@ -125,29 +145,18 @@ fn span(
     if last < first {
         return None;
     }
-    let start = stored(layout, groups, first)?.offset;
-    let end = stored(layout, groups, last)?;
+    let start = stored(layout, groups, first)?;
+    // Many reads are of one block, which takes one sum.
+    let end = if last == first {
+        start
+    } else {
+        stored(layout, groups, last)?
+    };
     let len = end
         .offset
-        .checked_sub(start)?
+        .checked_sub(start.offset)?
         .checked_add(Bytes::new(u64::from(end.len)))?;
-    Some((start, len))
-}
-
-fn blocks<'a>(
-    layout: &Layout,
-    groups: &'a [Group],
-    first: BlockIndex,
-    last: BlockIndex,
-) -> Blocks<'a> {
-    let end = last.get().saturating_add(1).min(layout.block_count());
-    let offset = stored(layout, groups, first).map_or(0, |first| first.offset.get());
-    Blocks {
-        groups,
-        next: first.get(),
-        end,
-        offset,
-    }
+    Some((start.offset, len))
 }
 
 /// Consecutive blocks of a ZFile, see [`JumpTable::blocks`].
