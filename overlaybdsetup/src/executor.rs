@@ -6,13 +6,13 @@
 //! An existing shared device is used as it is. A device below the root that has no table was left
 //! by a killed run; it is removed and created again.
 //!
-//! Loop and network block devices are never detached here: they go with their last user.
+//! Leaves, loop and network block devices, are never detached here: they go with their last user.
 
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result, Status};
-use crate::plan::{Device, Loop, On};
+use crate::plan::{Device, Leaf, On};
 use crate::sysfs::Number;
 
 /// A device that exists.
@@ -31,8 +31,8 @@ pub type TableLine = (u64, u64, String, String);
 
 /// The operations on devices that the executor needs. Each returns the kernel's error.
 pub trait Kernel {
-    /// A loop device that stays attached as long as it is held or in use.
-    type Loop;
+    /// A leaf that stays attached as long as it is held or in use.
+    type Held;
 
     /// Looks for a device by its name.
     ///
@@ -41,12 +41,12 @@ pub trait Kernel {
     /// If the request to the kernel fails.
     fn find(&mut self, name: &str) -> Result<Option<Found>>;
 
-    /// Attaches a loop device.
+    /// Attaches a leaf.
     ///
     /// # Errors
     ///
     /// The error of the kernel.
-    fn attach(&mut self, wanted: &Loop) -> Result<(Self::Loop, Number)>;
+    fn attach(&mut self, wanted: &Leaf) -> Result<(Self::Held, Number)>;
 
     /// Creates a device without a table.
     ///
@@ -155,20 +155,20 @@ fn make_one<K: Kernel>(
         below.push(make_one(kernel, lower, made, watch)?);
     }
     // Held until the loaded table uses them.
-    let mut held = Vec::with_capacity(device.loops.len());
-    let mut loops = Vec::with_capacity(device.loops.len());
-    for wanted in &device.loops {
+    let mut held = Vec::with_capacity(device.leaves.len());
+    let mut leaves = Vec::with_capacity(device.leaves.len());
+    for wanted in &device.leaves {
         let (device, number) = kernel.attach(wanted)?;
         held.push(device);
-        loops.push(number);
-        watch.step("a loop device attached")?;
+        leaves.push(number);
+        watch.step("a leaf attached")?;
     }
     let number = kernel.create(device)?;
     made.names.push(device.name.clone());
     watch.step("a device created")?;
     let show = |on: On| {
         let number = match on {
-            On::Loop(number) => loops.get(number),
+            On::Leaf(number) => leaves.get(number),
             On::Below(number) => below.get(number),
         };
         number.map(ToString::to_string).unwrap_or_default()

@@ -10,7 +10,7 @@ use crate::executor::{Found, Kernel, TableLine};
 use crate::image::Image;
 use crate::mapper::Mapper;
 use crate::payload::{Origin, Payload};
-use crate::plan::{Backing, Device, Loop};
+use crate::plan::{Backing, Device, Leaf};
 use crate::store::Store;
 use crate::sysfs::Number;
 use loop_device::{LoopControl, LoopDevice, Settings};
@@ -58,7 +58,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// A device that stays attached as long as it is held or in use.
+/// A leaf that stays attached as long as it is held or in use.
 #[derive(Debug)]
 pub enum Held {
     /// A loop device.
@@ -68,13 +68,13 @@ pub enum Held {
 }
 
 impl Kernel for Host<'_> {
-    type Loop = Held;
+    type Held = Held;
 
     fn find(&mut self, name: &str) -> Result<Option<Found>> {
         self.mapper.find(name)
     }
 
-    fn attach(&mut self, wanted: &Loop) -> Result<(Held, Number)> {
+    fn attach(&mut self, wanted: &Leaf) -> Result<(Held, Number)> {
         let tail;
         let (file, what): (&File, String) = match wanted.backing {
             Backing::Layer(number) => {

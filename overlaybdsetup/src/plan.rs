@@ -19,6 +19,8 @@
 //!            `-- nbd             a blob in a registry
 //! ```
 //!
+//! The leaves, loop and nbd, are what the kernel has drivers for: all others are of device-mapper.
+//!
 //! A writable device is a snapshot target over such a tree. The root of that tree is then shared
 //! too:
 //!
@@ -40,7 +42,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use device::{Backing, Device, Line, Loop, On, Target, CHUNK};
+pub use device::{Backing, Device, Leaf, Line, On, Target, CHUNK};
 pub use key::Key;
 pub use name::{check_name, node, Kind, HIDDEN_PREFIX, MAX_NAME, UUID_PREFIX};
 pub use shape::{Form, ImageShape, LayerShape, StoreShape, Wish};
@@ -76,7 +78,7 @@ pub fn plan(image: &ImageShape, wish: &Wish) -> Device {
                 uuid: uuid(Kind::Writable, &store.key, None),
                 read_only: false,
                 below: vec![origin],
-                loops: vec![Loop {
+                leaves: vec![Leaf {
                     backing: Backing::Store,
                     offset: store.offset,
                     limit: 0,
@@ -86,7 +88,7 @@ pub fn plan(image: &ImageShape, wish: &Wish) -> Device {
                 table: vec![Line {
                     start: 0,
                     sectors: image.virtual_size / SECTOR_SIZE,
-                    target: Target::Snapshot(On::Below(0), On::Loop(0)),
+                    target: Target::Snapshot(On::Below(0), On::Leaf(0)),
                 }],
             }
         }
@@ -134,7 +136,7 @@ impl Planner<'_> {
             uuid,
             read_only: true,
             below: Vec::new(),
-            loops: Vec::new(),
+            leaves: Vec::new(),
             table: Vec::new(),
         };
         let layers = (self.image.layers.iter().enumerate())
@@ -172,7 +174,7 @@ impl Planner<'_> {
         if layer.remote {
             return self.add_blob(above, number, layer);
         }
-        let whole = Loop {
+        let whole = Leaf {
             backing: Backing::Layer(number),
             offset: layer.offset,
             limit: if layer.needs_tail() {
@@ -184,11 +186,11 @@ impl Planner<'_> {
             direct_io: self.wish.direct_io,
         };
         if !layer.needs_tail() {
-            above.loops.push(whole);
-            return On::Loop(above.loops.len() - 1);
+            above.leaves.push(whole);
+            return On::Leaf(above.leaves.len() - 1);
         }
         let key = self.layer_key(layer);
-        let tail = Loop {
+        let tail = Leaf {
             backing: Backing::Tail(number),
             offset: 0,
             limit: 0,
@@ -197,17 +199,17 @@ impl Planner<'_> {
         };
         let sectors = layer.whole() / SECTOR_SIZE;
         above.below.push(Device {
-            loops: vec![whole, tail],
+            leaves: vec![whole, tail],
             table: vec![
                 Line {
                     start: 0,
                     sectors,
-                    target: Target::Linear(On::Loop(0), 0),
+                    target: Target::Linear(On::Leaf(0), 0),
                 },
                 Line {
                     start: sectors,
                     sectors: 1,
-                    target: Target::Linear(On::Loop(1), 0),
+                    target: Target::Linear(On::Leaf(1), 0),
                 },
             ],
             ..below(Kind::File, &key)
@@ -218,7 +220,7 @@ impl Planner<'_> {
     /// Adds the network block device of a layer's blob to the device above it, with a device for
     /// the payload if it starts later in the blob. Returns the device that shows the payload.
     fn add_blob(&self, above: &mut Device, number: usize, layer: &LayerShape) -> On {
-        let blob = Loop {
+        let blob = Leaf {
             backing: Backing::Blob(number),
             offset: 0,
             limit: 0,
@@ -226,16 +228,16 @@ impl Planner<'_> {
             direct_io: false,
         };
         if layer.offset == 0 {
-            above.loops.push(blob);
-            return On::Loop(above.loops.len() - 1);
+            above.leaves.push(blob);
+            return On::Leaf(above.leaves.len() - 1);
         }
         let key = self.layer_key(layer);
         above.below.push(Device {
-            loops: vec![blob],
+            leaves: vec![blob],
             table: vec![Line {
                 start: 0,
                 sectors: layer.len.div_ceil(SECTOR_SIZE),
-                target: Target::Linear(On::Loop(0), layer.offset / SECTOR_SIZE),
+                target: Target::Linear(On::Leaf(0), layer.offset / SECTOR_SIZE),
             }],
             ..below(Kind::File, &key)
         });
@@ -251,7 +253,7 @@ fn below(kind: Kind, key: &Key) -> Device {
         uuid: uuid(kind, key, None),
         read_only: true,
         below: Vec::new(),
-        loops: Vec::new(),
+        leaves: Vec::new(),
         table: Vec::new(),
     }
 }

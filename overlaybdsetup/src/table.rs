@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::mounts::quoted;
 use crate::output::print;
-use crate::plan::{check_name, node, plan, Backing, Device, ImageShape, Loop, On, Wish};
+use crate::plan::{check_name, node, plan, Backing, Device, ImageShape, Leaf, On, Wish};
 use crate::source;
 use overlaybd_format::units::SECTOR_SIZE;
 use std::io::Write;
@@ -73,11 +73,11 @@ impl Script<'_> {
             }
         }
         let first = self.loops;
-        for wanted in &device.loops {
+        for wanted in &device.leaves {
             self.attach(wanted);
         }
         let show = |on: On| match on {
-            On::Loop(number) => format!("$loop{}", first + number),
+            On::Leaf(number) => format!("$loop{}", first + number),
             On::Below(number) => device
                 .below
                 .get(number)
@@ -104,7 +104,7 @@ impl Script<'_> {
         self.down.push(format!("dmsetup remove {}", device.name));
     }
 
-    fn attach(&mut self, wanted: &Loop) {
+    fn attach(&mut self, wanted: &Leaf) {
         let number = self.loops;
         self.loops += 1;
         let mut options = String::from("--read-only --find --show");

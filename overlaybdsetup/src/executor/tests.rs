@@ -22,7 +22,8 @@ struct Model {
 struct Fake {
     devices: BTreeMap<String, Model>,
     next: u32,
-    loops: Rc<Cell<u32>>,
+    /// How many leaves are held.
+    held: Rc<Cell<u32>>,
     fail_at: Option<u32>,
     steps: u32,
 }
@@ -40,7 +41,7 @@ impl Fake {
         Self {
             devices: BTreeMap::new(),
             next: 0,
-            loops: Rc::default(),
+            held: Rc::default(),
             fail_at: None,
             steps: 0,
         }
@@ -65,7 +66,7 @@ impl Fake {
 }
 
 impl Kernel for Fake {
-    type Loop = Held;
+    type Held = Held;
 
     fn find(&mut self, name: &str) -> Result<Option<Found>> {
         Ok(self.devices.get(name).map(|model| Found {
@@ -75,11 +76,11 @@ impl Kernel for Fake {
         }))
     }
 
-    fn attach(&mut self, _: &Loop) -> Result<(Held, Number)> {
+    fn attach(&mut self, _: &Leaf) -> Result<(Held, Number)> {
         self.may_fail()?;
         self.next += 1;
-        self.loops.set(self.loops.get() + 1);
-        Ok((Held(Rc::clone(&self.loops)), Number(7, self.next)))
+        self.held.set(self.held.get() + 1);
+        Ok((Held(Rc::clone(&self.held)), Number(7, self.next)))
     }
 
     fn create(&mut self, device: &Device) -> Result<Number> {
@@ -200,7 +201,7 @@ proptest! {
         kernel.steps = 0;
         kernel.fail_at = Some(fail_at);
         let made = make(&mut kernel, &device, &mut Quiet);
-        prop_assert_eq!(kernel.loops.get(), 0);
+        prop_assert_eq!(kernel.held.get(), 0);
         match made {
             Err(error) => {
                 prop_assert_eq!(error.to_string(), "told to fail");

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The devices of a plan, with their tables and the loop devices below them.
+//! The devices of a plan, with their tables and the leaves below them: loop devices and network
+//! block devices.
 
 use super::name::Kind;
 
 /// The sectors that a snapshot copies at a time: 4 KiB, the block of most file systems.
 pub const CHUNK: u64 = 8;
 
-/// What a loop device shows.
+/// What a leaf shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// The file of the layer of this number, 0 for the lowest.
@@ -21,10 +22,11 @@ pub enum Backing {
     Store,
 }
 
-/// A loop device over a file, or a network block device over a blob.
+/// A lowest device, with no device of the plan below it: a loop device over a file, or a network
+/// block device over a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loop {
-    /// The file.
+pub struct Leaf {
+    /// The file, or the blob.
     pub backing: Backing,
     /// Where it starts in the file, in bytes.
     pub offset: u64,
@@ -39,8 +41,8 @@ pub struct Loop {
 /// A device that a table refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
-    /// The loop device with this number in [`Device::loops`].
-    Loop(usize),
+    /// The leaf with this number in [`Device::leaves`].
+    Leaf(usize),
     /// The device with this number in [`Device::below`].
     Below(usize),
 }
@@ -114,8 +116,8 @@ pub struct Device {
     pub read_only: bool,
     /// The devices directly below it.
     pub below: Vec<Device>,
-    /// The loop devices directly below it.
-    pub loops: Vec<Loop>,
+    /// The leaves directly below it.
+    pub leaves: Vec<Leaf>,
     /// Its table.
     pub table: Vec<Line>,
 }

@@ -63,7 +63,7 @@ fn a_layer_of_each_kind() {
     assert_eq!((device.kind, device.name.as_str()), (Kind::Image, "img"));
     assert!(device.uuid.ends_with("-img"));
     assert_eq!(device.below.len(), 2);
-    assert_eq!(device.loops.len(), 1);
+    assert_eq!(device.leaves.len(), 1);
     assert_eq!(
         device.table,
         [Line {
@@ -72,7 +72,7 @@ fn a_layer_of_each_kind() {
             target: Target::Lsmt(vec![
                 (On::Below(0), 1 << 20),
                 (On::Below(1), 3657728),
-                (On::Loop(0), 147456),
+                (On::Leaf(0), 147456),
             ]),
         }]
     );
@@ -82,17 +82,17 @@ fn a_layer_of_each_kind() {
     assert_eq!(first.table[0].target, Target::Zfile(On::Below(0), 1737758));
     let file = &first.below[0];
     assert_eq!(file.kind, Kind::File);
-    assert_eq!(file.loops[0].limit, 1737728);
-    assert_eq!(file.loops[1].backing, Backing::Tail(0));
+    assert_eq!(file.leaves[0].limit, 1737728);
+    assert_eq!(file.leaves[1].backing, Backing::Tail(0));
     assert_eq!((file.table[0].sectors, file.table[1].sectors), (3394, 1));
     assert_eq!(file.table[1].start, 3394);
 
     // The tar contains all sectors of the second layer.
     let second = &device.below[1];
-    assert_eq!(second.table[0].target, Target::Zfile(On::Loop(0), 218135));
+    assert_eq!(second.table[0].target, Target::Zfile(On::Leaf(0), 218135));
     assert_eq!(second.table[0].sectors, 7144);
     assert_eq!(
-        (second.loops[0].offset, second.loops[0].limit),
+        (second.leaves[0].offset, second.leaves[0].limit),
         (1536, 218624)
     );
 }
@@ -102,7 +102,7 @@ fn what_is_complete_without_its_end_takes_no_device_for_it() {
     let device = plan(&image(vec![zfile(0, 10_000, 9_400)]), &wish("img"));
     let layer = &device.below[0];
     assert!(layer.below.is_empty());
-    assert_eq!(layer.table[0].target, Target::Zfile(On::Loop(0), 9_728));
+    assert_eq!(layer.table[0].target, Target::Zfile(On::Leaf(0), 9_728));
     // All bytes are needed, and all are in whole sectors.
     let device = plan(&image(vec![zfile(0, 10_240, 10_240)]), &wish("img"));
     assert!(device.below[0].below.is_empty());
@@ -132,7 +132,7 @@ fn images_share_layers_and_nothing_else() {
     };
     let four = plan(&image(vec![base()]), &buffered);
     assert_ne!(one.below[0].uuid, four.below[0].uuid);
-    assert!(!four.below[0].loops[0].direct_io);
+    assert!(!four.below[0].leaves[0].direct_io);
 }
 
 #[test]
@@ -151,9 +151,9 @@ fn devices_that_can_be_written_share_the_whole_image() {
     // A store belongs to one device: the kernel refuses a second one with its uuid.
     assert_eq!(one.uuid, two.uuid);
     assert!(!one.read_only && one.below[0].read_only);
-    assert_eq!(one.loops[0].offset, 4096);
+    assert_eq!(one.leaves[0].offset, 4096);
     let show = |on: On| match on {
-        On::Loop(_) => "7:0".to_string(),
+        On::Leaf(_) => "7:0".to_string(),
         On::Below(_) => "254:0".to_string(),
     };
     assert_eq!(one.table[0].target.arguments(show), "254:0 7:0 PO 8");
@@ -202,7 +202,7 @@ fn layers_in_a_registry() {
     plain.remote = true;
     in_tar.remote = true;
     let device = plan(&image(vec![plain, in_tar]), &wish("x"));
-    let blob = |number| Loop {
+    let blob = |number| Leaf {
         backing: Backing::Blob(number),
         offset: 0,
         limit: 0,
@@ -210,16 +210,16 @@ fn layers_in_a_registry() {
         direct_io: false,
     };
     // The device is padded to whole sectors: nothing joins a last one to it.
-    assert_eq!(device.below[0].loops, [blob(0)]);
+    assert_eq!(device.below[0].leaves, [blob(0)]);
     assert_eq!(device.below[0].below, []);
     assert_eq!(
         device.below[0].table[0].target,
-        Target::Zfile(On::Loop(0), 5000)
+        Target::Zfile(On::Leaf(0), 5000)
     );
     // It cannot start later than its blob.
     let file = &device.below[1];
-    assert_eq!((file.kind, &file.loops), (Kind::File, &vec![blob(1)]));
-    assert_eq!(file.table[0].target, Target::Linear(On::Loop(0), 3));
+    assert_eq!((file.kind, &file.leaves), (Kind::File, &vec![blob(1)]));
+    assert_eq!(file.table[0].target, Target::Linear(On::Leaf(0), 3));
     assert_eq!(file.table[0].sectors, 137);
     assert_eq!(
         file.table[0].target.arguments(|_| "43:0".to_string()),
