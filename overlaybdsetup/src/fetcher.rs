@@ -12,9 +12,9 @@
 //!  |
 //! parts      keeps what was fetched in a file, in parts of 128 KiB          record
 //!  |
-//! source     tries again as long as a read may wait
+//! nbdkit     tries again as long as a read may wait
 //!  |   the NBD protocol, on a Unix socket
-//! nbdkit     its curl plugin reads ranges of the blob over HTTP
+//! the program nbdkit, whose curl plugin reads ranges of the blob over HTTP
 //! ```
 //!
 //! nbdkit by itself forgets what it fetched when it ends, and cannot bound how long a read waits.
@@ -23,11 +23,11 @@
 //!
 //! It knows nothing of images and of device-mapper. It never writes to the registry.
 
+mod nbdkit;
 mod parts;
 mod record;
 mod report;
 mod server;
-mod source;
 mod task;
 
 pub use parts::Run;
@@ -36,9 +36,9 @@ pub use report::{ask, ask_order, lives, Report};
 pub use task::Task;
 
 use crate::error::{Error, Result};
+use nbdkit::Nbdkit;
 use parts::Parts;
 use report::Counters;
-use source::Source;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -78,14 +78,14 @@ pub fn run(task: &str) -> Result<()> {
 
 /// Fetches what a record names, on a thread that ends with the process. What cannot be fetched now
 /// is left to the reads.
-fn prefetch(path: &Path, task: &Task, parts: &Arc<Parts>, source: &Arc<Source>) {
+fn prefetch(path: &Path, task: &Task, parts: &Arc<Parts>, nbdkit: &Arc<Nbdkit>) {
     // `open` has read it before.
     let runs = Record::read(path).map(|record| record.of(&task.blob.digest));
     let patience = Duration::from_secs(task.patience);
-    let (parts, source) = (Arc::clone(parts), Arc::clone(source));
+    let (parts, nbdkit) = (Arc::clone(parts), Arc::clone(nbdkit));
     let _ = thread::Builder::new().spawn(move || {
         for run in runs.unwrap_or_default() {
-            let done = parts.prefetch(run, Instant::now() + patience, &*source);
+            let done = parts.prefetch(run, Instant::now() + patience, &*nbdkit);
             if done.is_err() {
                 break;
             }
@@ -100,22 +100,22 @@ fn serve(task: &Task) -> Result<()> {
     let parts = Parts::open(&task.blob, task.cache.as_deref())
         .map_err(|error| Error::io("cannot keep what is fetched", &error))?;
     let parts = Arc::new(parts);
-    let source = Arc::new(Source::new(task, Arc::clone(&counters)));
+    let nbdkit = Arc::new(Nbdkit::new(task, Arc::clone(&counters)));
     report::publish(task, &counters, &parts).map_err(cannot)?;
     let server = {
-        let (source, parts) = (Arc::clone(&source), Arc::clone(&parts));
+        let (nbdkit, parts) = (Arc::clone(&nbdkit), Arc::clone(&parts));
         let task = task.clone();
         thread::Builder::new().spawn(move || {
             let socket = UnixStream::from(socket);
-            server::serve(&socket, &task, &parts, &*source, &counters)
+            server::serve(&socket, &task, &parts, &*nbdkit, &counters)
         })
     };
     let server = server.map_err(cannot)?;
     if let Some(path) = &task.prefetch {
-        prefetch(path, task, &parts, &source);
+        prefetch(path, task, &parts, &nbdkit);
     }
     // nbdkit ends with the thread that started it, so the main thread does.
-    source.keep_running();
+    nbdkit.keep_running();
     match server.join() {
         Ok(done) => done.map_err(cannot),
         // The process ends where a thread panics.

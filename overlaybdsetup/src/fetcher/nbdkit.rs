@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! nbdkit, whose curl plugin reads a blob over HTTP: starts it, keeps it running, and reads through
-//! connections to it.
+//! The child process nbdkit, whose curl plugin reads a blob over HTTP: starts it, keeps it running,
+//! and reads through connections to it.
 //!
 //! A read that fails is tried again until its deadline, but not before the first one that succeeds:
 //! what is wrong from the beginning is an error of `open`. It keeps no byte that it read.
@@ -34,7 +34,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// A blob behind nbdkit.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct Nbdkit {
     task: Task,
     counters: Arc<Counters>,
     /// Connections that no read uses.
@@ -43,10 +43,10 @@ pub(super) struct Source {
     worked: AtomicBool,
     stopped: AtomicBool,
     /// The process.
-    nbdkit: Mutex<Option<Pid>>,
+    process: Mutex<Option<Pid>>,
 }
 
-impl Source {
+impl Nbdkit {
     pub(super) fn new(task: &Task, counters: Arc<Counters>) -> Self {
         Self {
             task: task.clone(),
@@ -54,7 +54,7 @@ impl Source {
             idle: Mutex::default(),
             worked: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            nbdkit: Mutex::default(),
+            process: Mutex::default(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Source {
                 Ok(mut child) => {
                     self.hear(&mut child);
                     let status = child.wait();
-                    *lock(&self.nbdkit) = None;
+                    *lock(&self.process) = None;
                     if let (Ok(status), false) = (status, self.is_stopped()) {
                         self.counters.say(&format!("nbdkit ended: {status}"));
                     }
@@ -113,7 +113,7 @@ impl Source {
                 .arg(format!("header-script={script}"))
                 .arg(format!("header-script-renew={}", access.renew));
         }
-        let mut pid = lock(&self.nbdkit);
+        let mut pid = lock(&self.process);
         if self.is_stopped() {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -182,7 +182,7 @@ impl Source {
     }
 }
 
-impl Fetch for Source {
+impl Fetch for Nbdkit {
     fn fetch(&self, at: u64, buf: &mut [u8], deadline: Instant) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -208,7 +208,7 @@ impl Fetch for Source {
 
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        if let Some(pid) = *lock(&self.nbdkit) {
+        if let Some(pid) = *lock(&self.process) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
