@@ -10,7 +10,7 @@
 //!  |   requests of the NBD protocol, on the socket pair
 //! server     queues them, and answers them on several threads
 //!  |
-//! parts      keeps what was fetched in a file, in parts of 128 KiB          record
+//! parts      keeps what was fetched in a file, in parts of 128 KiB    prefetch, record
 //!  |
 //! nbdkit     tries again as long as a read may wait
 //!  |   the NBD protocol, on a Unix socket
@@ -25,6 +25,7 @@
 
 mod nbdkit;
 mod parts;
+mod prefetch;
 mod record;
 mod report;
 mod server;
@@ -44,11 +45,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic;
-use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Answers the requests on standard input until its other end is closed.
 ///
@@ -76,23 +76,6 @@ pub fn run(task: &str) -> Result<()> {
     done
 }
 
-/// Fetches what a record names, on a thread that ends with the process. What cannot be fetched now
-/// is left to the reads.
-fn prefetch(path: &Path, task: &Task, parts: &Arc<Parts>, nbdkit: &Arc<Nbdkit>) {
-    // `open` has read it before.
-    let runs = Record::read(path).map(|record| record.of(&task.blob.digest));
-    let patience = Duration::from_secs(task.patience);
-    let (parts, nbdkit) = (Arc::clone(parts), Arc::clone(nbdkit));
-    let _ = thread::Builder::new().spawn(move || {
-        for run in runs.unwrap_or_default() {
-            let done = parts.prefetch(run, Instant::now() + patience, &*nbdkit);
-            if done.is_err() {
-                break;
-            }
-        }
-    });
-}
-
 fn serve(task: &Task) -> Result<()> {
     let cannot = |error: io::Error| Error::io("cannot start the fetcher", &error);
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?;
@@ -112,7 +95,10 @@ fn serve(task: &Task) -> Result<()> {
     };
     let server = server.map_err(cannot)?;
     if let Some(path) = &task.prefetch {
-        prefetch(path, task, &parts, &nbdkit);
+        // `open` has read it before.
+        let runs = Record::read(path).map(|record| record.of(&task.blob.digest));
+        let patience = Duration::from_secs(task.patience);
+        prefetch::start(runs.unwrap_or_default(), patience, &parts, &nbdkit);
     }
     // nbdkit ends with the thread that started it, so the main thread does.
     nbdkit.keep_running();

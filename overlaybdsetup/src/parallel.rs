@@ -30,15 +30,20 @@ fn on_threads(workers: usize, work: impl Fn() + Sync) {
 /// The results of `make` for the numbers below `count`, in order.
 pub(crate) fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    numbered(count, workers, make)
+    in_order(count, workers, make)
 }
 
 /// The same for what waits and does not compute: many at once, whatever the number of processors.
 pub(crate) fn in_parallel_waits<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    numbered(count, WAITS, make)
+    in_order(count, WAITS, make)
 }
 
-fn numbered<T: Send>(count: usize, workers: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+/// The same on at most `workers` threads. The numbers are given out in order.
+pub(crate) fn in_order<T: Send>(
+    count: usize,
+    workers: usize,
+    make: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let made = Mutex::new(Vec::with_capacity(count));
     on_threads(workers.min(count), || loop {

@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags, CWD};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -193,7 +194,32 @@ impl Parts {
         Ok(())
     }
 
-    /// Fetches the parts of a run that are not in the file. Those beyond the blob are ignored.
+    /// The requests that fetch what a record names: each part once, in the order of the record, and
+    /// adjacent parts together, up to the longest request, also where they were not read together.
+    /// Those beyond the blob are ignored.
+    pub(super) fn requests(&self, runs: &[Run]) -> Vec<Run> {
+        let count = self.len.div_ceil(PART);
+        let within = |run: &Run| run.0.min(count)..run.0.saturating_add(run.1).min(count);
+        let mut wanted = vec![false; index(count)];
+        for run in runs {
+            let numbers = within(run);
+            wanted[index(numbers.start)..index(numbers.end)].fill(true);
+        }
+        let mut requests = Vec::new();
+        for first in runs.iter().flat_map(within) {
+            let end = count.min(first + MAX_PARTS);
+            let mut next = first;
+            while next < end && mem::take(&mut wanted[index(next)]) {
+                next += 1;
+            }
+            if next > first {
+                requests.push((first, next - first));
+            }
+        }
+        requests
+    }
+
+    /// Fetches the parts of a run that are not in the file, and that no other thread fetches.
     ///
     /// # Errors
     ///
@@ -204,14 +230,14 @@ impl Parts {
         deadline: Instant,
         source: &impl Fetch,
     ) -> io::Result<()> {
-        let count = self.len.div_ceil(PART);
-        let end = run.0.saturating_add(run.1).min(count);
-        let mut number = run.0;
+        let (mut number, end) = (run.0, run.0 + run.1);
         while number < end {
-            match self.claim(number, end, deadline)? {
-                Claim::Ready => number += 1,
-                Claim::Check(sum) => self.check(number, sum),
-                Claim::Fetch(next) => {
+            // Without the sequences of reads: it fetches no more than the record names.
+            let claim = claim_at(&mut lock(&self.states), number, end)?;
+            match claim {
+                None | Some(Claim::Ready) => number += 1,
+                Some(Claim::Check(sum)) => self.check(number, sum),
+                Some(Claim::Fetch(next)) => {
                     let start = number * PART;
                     self.fetch(number..next, start, &mut [], deadline, source)?;
                     // Also where the file could not be written: it is tried once.
@@ -226,10 +252,7 @@ impl Parts {
     fn note(&self, numbers: Range<u64>) {
         let mut order = lock(&self.order);
         for number in numbers {
-            let read = order
-                .read
-                .get_mut(usize::try_from(number).unwrap_or(usize::MAX));
-            if let Some(read @ false) = read {
+            if let Some(read @ false) = order.read.get_mut(index(number)) {
                 *read = true;
                 order.numbers.push(number);
             }
@@ -252,39 +275,24 @@ impl Parts {
     fn claim(&self, number: u64, end: u64, deadline: Instant) -> io::Result<Claim> {
         let mut states = lock(&self.states);
         loop {
-            let at = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-            let state = states
-                .get_mut(at(number))
-                .ok_or(io::ErrorKind::InvalidInput)?;
-            match *state {
-                State::Ready => return Ok(Claim::Ready),
-                State::Stored(sum) => {
-                    *state = State::Busy;
-                    return Ok(Claim::Check(sum));
-                }
-                State::Absent => {
-                    let ahead = self.sequence_at(number);
-                    let end = end.max(number + ahead).min(number + MAX_PARTS);
-                    let mut next = number;
-                    while next < end && states.get(at(next)) == Some(&State::Absent) {
-                        states[at(next)] = State::Busy;
-                        next += 1;
-                    }
+            let absent = states.get(index(number)) == Some(&State::Absent);
+            let ahead = if absent { self.sequence_at(number) } else { 0 };
+            let claim = claim_at(&mut states, number, end.max(number + ahead))?;
+            if let Some(claim) = claim {
+                if let Claim::Fetch(next) = claim {
                     self.expect(next, ahead * 2);
-                    return Ok(Claim::Fetch(next));
                 }
-                State::Busy => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    }
-                    states = self
-                        .changed
-                        .wait_timeout(states, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0;
-                }
+                return Ok(claim);
             }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            states = self
+                .changed
+                .wait_timeout(states, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -310,7 +318,7 @@ impl Parts {
     fn finish(&self, numbers: Range<u64>, state: State) {
         let mut states = lock(&self.states);
         for number in numbers {
-            if let Some(one) = states.get_mut(usize::try_from(number).unwrap_or(usize::MAX)) {
+            if let Some(one) = states.get_mut(index(number)) {
                 *one = state;
             }
         }
@@ -373,6 +381,36 @@ impl Parts {
         let end = (numbers.end * PART).min(self.len);
         usize::try_from(end.saturating_sub(numbers.start * PART)).unwrap_or_default()
     }
+}
+
+/// Makes a part busy, and with it the absent ones that follow it before `end`, unless it is ready;
+/// [`None`] if it is busy already.
+fn claim_at(states: &mut [State], number: u64, end: u64) -> io::Result<Option<Claim>> {
+    let state = states
+        .get_mut(index(number))
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(match *state {
+        State::Busy => None,
+        State::Ready => Some(Claim::Ready),
+        State::Stored(sum) => {
+            *state = State::Busy;
+            Some(Claim::Check(sum))
+        }
+        State::Absent => {
+            let end = end.min(number + MAX_PARTS);
+            let mut next = number;
+            while next < end && states.get(index(next)) == Some(&State::Absent) {
+                states[index(next)] = State::Busy;
+                next += 1;
+            }
+            Some(Claim::Fetch(next))
+        }
+    })
+}
+
+/// The place of a part in lists of all parts.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The part of `buf`, which starts at `at` of the blob, that lies in `len` bytes from `start` on,
@@ -508,7 +546,7 @@ mod tests {
 
         source.fetched.store(0, Ordering::Relaxed);
         let next = Parts::open(&source.blob(), None).unwrap();
-        for run in order {
+        for run in next.requests(&order) {
             next.prefetch(run, soon(), &source).unwrap();
         }
         assert_eq!(source.fetched.load(Ordering::Relaxed), 4 * part + 1);
@@ -516,11 +554,26 @@ mod tests {
         check(&next, &source, 5 * part, 2 * part);
         assert_eq!(source.fetched.load(Ordering::Relaxed), 4 * part + 1);
         assert_eq!(next.order(), [(5, 2)]);
+    }
+
+    #[test]
+    fn requests_join_what_is_adjacent() {
+        let source = Bytes::new(20 * PART as usize + 1);
+        let parts = Parts::open(&source.blob(), None).unwrap();
+        // 5 and 6 were read after 4, and 7 much later.
+        assert_eq!(
+            parts.requests(&[(4, 1), (0, 1), (5, 2), (20, 1), (7, 1), (4, 2)]),
+            [(4, 4), (0, 1), (20, 1)]
+        );
+        // A long run is several requests, and no part is in two.
+        assert_eq!(
+            parts.requests(&[(10, 1), (0, 21)]),
+            [(10, 8), (0, 8), (8, 2), (18, 3)]
+        );
         // A record of another blob.
-        next.prefetch((19, u64::MAX), soon(), &source).unwrap();
-        next.prefetch((u64::MAX, u64::MAX), soon(), &source)
-            .unwrap();
-        assert_eq!(source.fetched.load(Ordering::Relaxed), 5 * part + 1);
+        let other = [(19, u64::MAX), (u64::MAX, u64::MAX), (100, 3), (3, 0)];
+        assert_eq!(parts.requests(&other), [(19, 2)]);
+        assert_eq!(parts.requests(&[]), []);
     }
 
     #[test]
