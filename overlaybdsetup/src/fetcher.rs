@@ -21,9 +21,18 @@
 //! The process ends when the kernel closes the socket, which it does when the last device above is
 //! removed, and nbdkit ends with it. So nothing has to stop it, and it outlives nothing.
 //!
+//! Processes that wait for a read free no memory, so the out-of-memory killer takes others first.
+//! The process does not lock its memory, which would be the stacks of all threads, in two processes
+//! for each layer: its devices are read-only, so the kernel drops what it has of them without a
+//! write, and no allocation waits for this process. Only a writable device above reads to write, if
+//! that is less than a chunk; the kernel limits what waits to be written, and other memory is left
+//! to reclaim. But the programs, their libraries and the cache must not be on a device that they
+//! serve.
+//!
 //! It knows nothing of images and of device-mapper. It never writes to the registry.
 
 mod nbdkit;
+mod oom;
 mod parts;
 mod prefetch;
 mod record;
@@ -60,6 +69,8 @@ pub fn run(task: &str) -> Result<()> {
         .map_err(|error| Error::refused(format!("the task of a fetcher: {error}")))?;
     // A thread that panics would leave reads without an answer. The end of the process fails them.
     panic::set_hook(Box::new(|_| process::abort()));
+    // Before nbdkit starts, which inherits it.
+    oom::spare();
     // The process must outlive the terminal, and must not keep a file system from being unmounted.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");

@@ -36,6 +36,9 @@ fetched=$(layer_field fetched_bytes image)
 [ "$fetched" -le "$blob_bytes" ] || fail "$fetched bytes fetched of $blob_bytes"
 [ "$opened" -lt "$fetched" ] || fail "open has fetched $opened bytes, the whole image $fetched"
 expect_eq "failed reads" "$(layer_field failed_reads image)" 0
+for pid in $(processes fetch-blob) $(processes nbdkit); do
+	expect_eq "what the OOM killer counts" "$(cat "/proc/$pid/oom_score_adj")" -999
+done
 expect_ok grep -q "blobs/sha256:" "$CASE_TMP/json"
 close_image image
 all_gone "close"
