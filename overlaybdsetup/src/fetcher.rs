@@ -67,8 +67,7 @@ use std::time::Duration;
 pub fn run(task: &str) -> Result<()> {
     let task: Task = serde_json::from_str(task)
         .map_err(|error| Error::refused(format!("the task of a fetcher: {error}")))?;
-    // A thread that panics would leave reads without an answer. The end of the process fails them.
-    panic::set_hook(Box::new(|_| process::abort()));
+    end_where_a_thread_panics();
     // Before nbdkit starts, which inherits it.
     oom::spare();
     // The process must outlive the terminal, and must not keep a file system from being unmounted.
@@ -85,6 +84,11 @@ pub fn run(task: &str) -> Result<()> {
         }
     }
     done
+}
+
+/// A thread that panics would leave reads without an answer. The end of the process fails them.
+fn end_where_a_thread_panics() {
+    panic::set_hook(Box::new(|_| process::abort()));
 }
 
 fn serve(task: &Task) -> Result<()> {
@@ -117,5 +121,41 @@ fn serve(task: &Task) -> Result<()> {
         Ok(done) => done.map_err(cannot),
         // The process ends where a thread panics.
         Err(_) => process::abort(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{setrlimit, Resource, Rlimit, Signal};
+    use std::env;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    /// The variable that tells this program that it is the child.
+    const CHILD: &str = "OVERLAYBDSETUP_CHILD_PANICS";
+
+    #[test]
+    fn a_thread_that_panics_ends_the_process() {
+        if env::var_os(CHILD).is_some() {
+            let none = Rlimit {
+                current: Some(0),
+                maximum: Some(0),
+            };
+            // No core file.
+            setrlimit(Resource::Core, none).unwrap();
+            end_where_a_thread_panics();
+            let _ = thread::spawn(|| panic!("told to panic")).join();
+            return;
+        }
+        let test = "fetcher::tests::a_thread_that_panics_ends_the_process";
+        let status = Command::new(env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env(CHILD, "yes")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
     }
 }
