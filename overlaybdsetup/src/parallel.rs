@@ -11,17 +11,19 @@ use std::thread;
 /// The most threads that wait at the same time.
 const WAITS: usize = 64;
 
-/// Calls `work` on one thread per processor, at most `most` times in all.
+/// Calls `work` on one thread per processor, at most `most` times in all. Each call works until
+/// nothing is left to do.
 pub(crate) fn in_parallel_workers(most: usize, work: impl Fn() + Sync) {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     on_threads(workers.min(most), work);
 }
 
-/// Calls `work` on `workers` threads.
+/// Calls `work` on `workers` threads, or on fewer if they cannot be created: any of them can do all
+/// that is left to do.
 fn on_threads(workers: usize, work: impl Fn() + Sync) {
     thread::scope(|scope| {
         for _ in 1..workers {
-            scope.spawn(&work);
+            let _ = thread::Builder::new().spawn_scoped(scope, &work);
         }
         work();
     });

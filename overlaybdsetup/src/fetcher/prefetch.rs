@@ -31,7 +31,7 @@ pub(super) fn start<S: Fetch + Send + 'static>(
     source: &Arc<S>,
 ) {
     let (parts, source) = (Arc::clone(parts), Arc::clone(source));
-    // Without the thread, the reads fetch all.
+    // Without a thread, the reads fetch all.
     let _ = thread::Builder::new().spawn(move || fetch(&runs, patience, &parts, &*source));
 }
 
