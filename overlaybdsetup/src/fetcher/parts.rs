@@ -206,11 +206,17 @@ impl Parts {
             wanted[index(numbers.start)..index(numbers.end)].fill(true);
         }
         let mut requests = Vec::new();
-        for first in runs.iter().flat_map(within) {
-            let end = count.min(first + MAX_PARTS);
-            let mut next = first;
-            while next < end && mem::take(&mut wanted[index(next)]) {
+        for number in runs.iter().flat_map(within) {
+            let (mut first, mut next) = (number, number);
+            while next < count && next - first < MAX_PARTS && mem::take(&mut wanted[index(next)]) {
                 next += 1;
+            }
+            // Files are also read backwards.
+            while (1..MAX_PARTS).contains(&(next - first))
+                && first > 0
+                && mem::take(&mut wanted[index(first - 1)])
+            {
+                first -= 1;
             }
             if next > first {
                 requests.push((first, next - first));
@@ -560,11 +566,14 @@ mod tests {
     fn requests_join_what_is_adjacent() {
         let source = Bytes::new(20 * PART as usize + 1);
         let parts = Parts::open(&source.blob(), None).unwrap();
-        // 5 and 6 were read after 4, and 7 much later.
+        // The parts around 4 were read after it, and some much later.
         assert_eq!(
-            parts.requests(&[(4, 1), (0, 1), (5, 2), (20, 1), (7, 1), (4, 2)]),
-            [(4, 4), (0, 1), (20, 1)]
+            parts.requests(&[(4, 1), (0, 1), (5, 2), (20, 1), (3, 1), (7, 1), (4, 2)]),
+            [(3, 5), (0, 1), (20, 1)]
         );
+        // Backwards, and more than the longest request.
+        let backwards: Vec<Run> = (0..12).rev().map(|number| (number, 1)).collect();
+        assert_eq!(parts.requests(&backwards), [(4, 8), (0, 4)]);
         // A long run is several requests, and no part is in two.
         assert_eq!(
             parts.requests(&[(10, 1), (0, 21)]),
