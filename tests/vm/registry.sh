@@ -136,13 +136,11 @@ layer_field() {
 		awk '{ sum += $1 } END { print sum + 0 }'
 }
 
+# Three programs for all processes: three for each of them take seconds.
 processes() {
-	for ps_file in /proc/[0-9]*/cmdline; do
-		if { tr '\0' '\n' <"$ps_file"; } 2>/dev/null | grep -qx -- "$1"; then
-			ps_pid=${ps_file#/proc/}
-			echo "${ps_pid%/cmdline}"
-		fi
-	done
+	tail -v -c +1 /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | awk -v word="$1" '
+		/^==> \/proc\/[0-9]+\/cmdline <==$/ { split($0, part, "/"); found = 0; next }
+		$0 == word && !found { print part[3]; found = 1 }'
 }
 
 # remnants: prints what fetchers leave while they run.
