@@ -115,10 +115,10 @@ done
 PATH=$path
 eventually 30 nothing_remote
 
-# Again and again: ten times, or as long as `qemu/vm test --seconds` says.
+# Again and again, after those above: five times, or as long as `qemu/vm test --seconds` says.
 number=0
 lasting 0
-while [ $number -lt 10 ] || ! time_is_up; do
+while [ $number -lt 5 ] || ! time_is_up; do
 	open_odd 5003
 	close_image odd
 	number=$((number + 1))
