@@ -5,7 +5,7 @@
 # index, a ZFile takes a reserve for one block and the block cache, and a stack takes nothing. Fifty
 # devices of the most expensive images, with full caches, stay below it.
 #
-# timeout: 120
+# timeout: 300
 # only: stock
 . /overlaybd/tests/vm/lib.sh
 
