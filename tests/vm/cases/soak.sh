@@ -6,7 +6,7 @@
 # tables, are suspended and resumed; tables are refused; the page cache is dropped. At the end the
 # kernel must have as much memory in use as after the first round, and the module no reference.
 #
-# timeout: 300
+# timeout: 420
 # only: debug
 . /overlaybd/tests/vm/lib.sh
 
