@@ -35,8 +35,11 @@ serve() {
 answered() {
 	grep -cE -- "$2" "$log.$1" || true
 }
+# open_odd PORT [ARGS...]
 open_odd() {
-	open_image odd --registry "127.0.0.1:$1/any/image" --insecure --timeout 4
+	oo_port=$1
+	shift
+	open_image odd --registry "127.0.0.1:$oo_port/any/image" --insecure "$@"
 }
 
 # Tokens that expire after 3 seconds, and a redirect to another host.
@@ -58,7 +61,7 @@ close_image odd
 
 # Answers that never come.
 serve 5003
-open_odd 5003
+open_odd 5003 --timeout 4
 : >"$hangs"
 read_odd() {
 	dd if=/dev/mapper/odd of="$CASE_TMP/read" bs=1M iflag=direct
