@@ -49,6 +49,10 @@ const START: Duration = Duration::from_secs(30);
 /// How long the reason of a failure is waited for. nbdkit may write it after the read has failed.
 const REASON: Duration = Duration::from_millis(500);
 
+/// How much longer than the fetcher the kernel waits for a read, in seconds. A fetcher that has not
+/// answered by then was killed, or hangs.
+const GRACE: u64 = 60;
+
 /// What is the same for all blobs of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetching {
@@ -145,6 +149,7 @@ impl RemoteBlob {
         let settings = Settings {
             size: self.size().next_multiple_of(SECTOR_SIZE),
             flags: READ_ONLY_FLAGS,
+            timeout: self.task.patience + GRACE,
             backend: &format!("{BACKEND}{}", name.to_string_lossy()),
         };
         let device = driver
@@ -268,6 +273,15 @@ pub(crate) fn sweep() {
 /// the fetcher does not answer.
 pub(crate) fn report_of(device: Number) -> Option<Report> {
     ask(&folder_of(device)?)
+}
+
+/// Whether reads of a network block device wait or fail: its fetcher reports that the last try has
+/// failed, or has ended. False for any other device.
+pub(crate) fn is_failing(device: Number) -> bool {
+    folder_of(device).is_some_and(|folder| match ask(&folder) {
+        Some(report) => report.failing,
+        None => !lives(&folder),
+    })
 }
 
 /// What was read of the blob behind a network block device; [`None`] as for [`report_of`].

@@ -196,8 +196,8 @@ pub struct Close {
     #[arg(long)]
     pub deferred: bool,
 
-    /// Let reads fail that wait for a registry which does not answer, so that the processes that
-    /// wait for them no longer use the device
+    /// Let reads fail that wait for a registry which does not answer, or for a fetcher that has
+    /// ended, so that the processes that wait for them no longer use the device
     #[arg(long, conflicts_with = "deferred")]
     pub force: bool,
 }

@@ -5,7 +5,7 @@
 //! It asks the kernel which devices exist, so it also finds those that a killed run left. Where the
 //! device exists and is complete, it looks at nothing but what is below it.
 
-use crate::blob::{detach, report_of, sweep};
+use crate::blob::{detach, is_failing, sweep};
 use crate::cli;
 use crate::error::{Error, Result, Status};
 use crate::mapper::{udev_runs, Info, Mapper};
@@ -98,15 +98,16 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
     Ok(())
 }
 
-/// Detaches the network block devices below whose registry does not answer: reads under way fail,
-/// and the removal does not wait for them. Layers that another image uses are left alone.
+/// Detaches the network block devices below whose registry does not answer, or whose fetcher has
+/// ended: reads under way fail, and the removal does not wait for them. Layers that another image
+/// uses are left alone.
 fn detach_failing(mapper: &Mapper, name: &str) -> Result<()> {
     for number in mapper.below(name)? {
         if let Some(lower) = number.dm_name() {
             if mapper.info(&lower)?.is_some_and(|info| info.users <= 1) {
                 detach_failing(mapper, &lower)?;
             }
-        } else if report_of(number).is_some_and(|report| report.failing) {
+        } else if is_failing(number) {
             detach(number)?;
         }
     }

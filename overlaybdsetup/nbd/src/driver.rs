@@ -32,6 +32,7 @@ const RECONFIGURE: u8 = 3;
 const ATTR_INDEX: u16 = 1;
 const ATTR_SIZE_BYTES: u16 = 2;
 const ATTR_BLOCK_SIZE_BYTES: u16 = 3;
+const ATTR_TIMEOUT: u16 = 4;
 const ATTR_SERVER_FLAGS: u16 = 5;
 const ATTR_CLIENT_FLAGS: u16 = 6;
 const ATTR_SOCKETS: u16 = 7;
@@ -56,6 +57,9 @@ pub struct Settings<'a> {
     pub size: u64,
     /// The flags of the export, such as [`crate::protocol::READ_ONLY_FLAGS`].
     pub flags: u16,
+    /// How long the driver waits for an answer, in seconds. Then the request fails, and all later
+    /// ones. With 0 a request that is under way when the other end is closed never ends.
+    pub timeout: u64,
     /// A text that sysfs shows in the device's attribute `backend`. It has no NUL.
     pub backend: &'a str,
 }
@@ -122,6 +126,7 @@ impl Driver {
             vec![
                 number(ATTR_SIZE_BYTES, settings.size),
                 number(ATTR_BLOCK_SIZE_BYTES, 512),
+                number(ATTR_TIMEOUT, settings.timeout),
                 number(ATTR_SERVER_FLAGS, u64::from(settings.flags)),
                 nested(ATTR_SOCKETS, &item),
                 backend(),

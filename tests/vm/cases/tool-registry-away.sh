@@ -118,6 +118,33 @@ holds /dev/mapper/two "$lower" "$CASE_TMP/lower"
 close_image two
 all_gone "close after fetchers were killed"
 
+# They are killed while a read waits for them, with --force and with a mount.
+open_image two --registry "$registry/two:1" --insecure
+# shellcheck disable=SC2046
+kill -STOP $(processes fetch-blob)
+read_two >"$CASE_TMP/dd" &
+reader=$!
+eventually 30 under_way two 1
+# shellcheck disable=SC2046
+kill -9 $(processes fetch-blob)
+refuses 5 "in use" close two
+close_image two --force
+! wait $reader || fail "the reader has not failed"
+expect_ok grep -q "Input/output error" "$CASE_TMP/dd"
+all_gone "close while a read waited for a killed fetcher"
+open_image root --registry "$registry/root:1" --insecure --mount "$CASE_TMP/mnt"
+# shellcheck disable=SC2046
+kill -STOP $(processes fetch-blob)
+cat "$CASE_TMP/mnt/bin/busybox" >/dev/null &
+reader=$!
+eventually 30 under_way root 1
+kill -9 $reader
+! wait $reader || fail "the reader was not killed"
+# shellcheck disable=SC2046
+kill -9 $(processes fetch-blob)
+close_image root
+all_gone "close of a mount with a killed fetcher"
+
 registry_stop
 report "a read fails after $waited s, $retries retries; close while one waits takes $closed s," \
 	"with a mount $unmounted s"
