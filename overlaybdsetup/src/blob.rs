@@ -187,14 +187,18 @@ impl RemoteBlob {
 /// Starts a fetcher, and returns the other end of its socket.
 ///
 /// Where systemd runs, the fetcher has a scope of its own, so that it does not end with the session
-/// of the caller. A systemd that cannot make one, in a container for example, is no reason to fail.
+/// of the caller. By default, scopes end at the beginning of a shutdown. This one does not: a
+/// writable device writes what it has not written yet when its file system is unmounted, and reads
+/// layers for that. A systemd that cannot make a scope, in a container for example, is no reason to
+/// fail.
 fn start(task: &Task) -> io::Result<UnixStream> {
     let program = std::env::current_exe()?;
     if Path::new(SYSTEMD).is_dir() {
         let name = task.folder.file_name().unwrap_or_default();
         let mut command = Command::new("systemd-run");
         command
-            .args(["--scope", "--quiet", "--collect", "--unit"])
+            .args(["--scope", "--quiet", "--collect"])
+            .args(["--property=DefaultDependencies=no", "--unit"])
             .arg(format!("overlaybdsetup-{}", name.to_string_lossy()))
             .arg("--")
             .arg(&program);
