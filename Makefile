@@ -60,6 +60,7 @@ help:
 	@echo '                   (CASE=list lists them), TRACE=1 runs it with sh -x'
 	@echo 'make test-kernels  the VM cases on kernels of Debian and for arm64 (an hour);'
 	@echo '                   KERNELS="stock-7.3 ..." selects some'
+	@echo 'make test-systemd  a VM case in a guest with systemd as its init'
 	@echo 'make soak          an hour of reads, reloads and removals in the VM;'
 	@echo '                   SOAK_SECONDS=n for n seconds'
 	@echo 'make fuzz-vm       an hour of generated images and random requests to device-mapper'
@@ -220,6 +221,12 @@ test-vm:
 	@$(MAKE) KERNEL=$(KERNEL) bootable tools
 	@$(with) qemu/vm test $(booted) $(if $(CASE),--case $(CASE)) $(if $(TRACE),--trace) \
 		$(if $(SHARE),--share) $(VM)
+
+# Its guest is one of Debian's with systemd.
+.PHONY: test-systemd
+test-systemd: KERNEL := stock-7.3
+test-systemd:
+	@$(MAKE) test-vm KERNEL=$(KERNEL) CASE=tool-systemd
 
 # One case for as long as one likes.
 .PHONY: soak fuzz-vm

@@ -23,7 +23,7 @@ files="coreutils diffutils findutils"
 # installs the module's package with them. Those of the last line are for images in a registry;
 # nbdkit's plugins and filters are in its own package.
 guest="busybox-static dmsetup $mount $files dash bash kmod dpkg tar libc-bin
-	udev crun
+	udev crun systemd
 	nbdkit nbd-client curl docker-registry iproute2 e2fsprogs"
 
 # The packages of each set of programs that qemu/packages fetches. Each byte of a value, spaces too,

@@ -29,6 +29,7 @@ from .schedule import (
     known_cases,
     limit_of,
     list_cases,
+    need_systemd,
     run_side_by_side,
     side_by_side,
 )
@@ -73,7 +74,9 @@ def test(args, kernel, accel, work):
         if name not in known:
             raise Failure(f"there is no case {name}; there are: {' '.join(known)}")
     # Long cases start first: a short one at the end delays the run less.
-    names = sorted(args.case or known, key=lambda name: -limit_of(name))
+    names = args.case or [name for name in known if not need_systemd([name])]
+    names = sorted(names, key=lambda name: -limit_of(name))
+    systemd = need_systemd(names)
     if args.share:
         names = [name for name in names if in_share(name, args.kernel)]
     module = module_of(args, kernel)
@@ -86,7 +89,14 @@ def test(args, kernel, accel, work):
     )
     say_which(images)
     disk, initrd = make_disks(
-        kernel, work, module, images, whole_sectors=True, canary=canary, faults=True
+        kernel,
+        work,
+        module,
+        images,
+        whole_sectors=True,
+        canary=canary,
+        faults=True,
+        systemd=systemd,
     )
     extra = ["overlaybd.trace"] if args.trace else []
     if args.seconds:

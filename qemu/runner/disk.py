@@ -14,7 +14,7 @@ from .debian import add_debian, make_initramfs
 from .host import BUILD, QEMU, TOP, programs
 from .kernels import AMD64, ARM64
 from .manifest import add_images
-from .programs import Programs, add_programs
+from .programs import Programs, add_programs, add_systemd
 
 
 def tools(kernel):
@@ -34,7 +34,15 @@ def overlaybdsetup(kernel, faults):
 
 
 def make_root(
-    kernel, work, module=None, images=None, extra=(), whole_sectors=False, canary=None, faults=False
+    kernel,
+    work,
+    module=None,
+    images=None,
+    extra=(),
+    whole_sectors=False,
+    canary=None,
+    faults=False,
+    systemd=False,
 ):
     """Creates the guest's root file system as a disk image and returns its path.
 
@@ -43,6 +51,7 @@ def make_root(
     whole_sectors  pads the images to whole sectors
     canary         a module that leaks
     faults         takes the overlaybdsetup with faults, if that is there
+    systemd        adds systemd, which then is the init
     """
     root = work / "root"
     make_folders(root)
@@ -53,6 +62,8 @@ def make_root(
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     (root / "etc/nsswitch.conf").write_text("hosts: files\n")
     add_programs(root, kernel)
+    if systemd:
+        add_systemd(root, kernel)
 
     inside = root / "overlaybd"
     (inside / "tools").mkdir(parents=True)

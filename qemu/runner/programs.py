@@ -3,7 +3,7 @@
 
 import shutil
 
-from .host import Failure, output_of, programs
+from .host import QEMU, Failure, output_of, programs
 from .kernels import AMD64, ARM64
 
 # Programs that the guest has with their libraries; busybox has the rest. The programs that check
@@ -36,6 +36,11 @@ NBDKIT = """
     plugins/nbdkit-curl-plugin filters/nbdkit-log-filter filters/nbdkit-truncate-filter
     filters/nbdkit-delay-filter filters/nbdkit-rate-filter filters/nbdkit-stats-filter
     filters/nbdkit-error-filter filters/nbdkit-retry-filter filters/nbdkit-retry-request-filter
+""".split()
+
+# systemd for cases that need it as init (cases.service).
+SYSTEMD_PROGRAMS = """
+    usr/lib/systemd/systemd usr/lib/systemd/systemd-executor usr/bin/systemctl usr/bin/systemd-run
 """.split()
 
 TRIPLETS = {AMD64: "x86_64-linux-gnu", ARM64: "aarch64-linux-gnu"}
@@ -122,6 +127,24 @@ def add_programs(root, kernel):
     for applet in applets(kernel):
         if not any((root / folder / applet).exists() for folder in ("usr/bin", "usr/sbin")):
             (root / "usr/bin" / applet).symlink_to("busybox")
+
+
+def add_systemd(root, kernel):
+    """Makes systemd the init of a guest of one of Debian's kernels. Of its units it has the targets
+    and slices, which start no service."""
+    if not kernel.stock:
+        raise Failure(f"systemd runs on Debian's kernels, not on {kernel.name}")
+    found = Programs(kernel)
+    for name in SYSTEMD_PROGRAMS:
+        found.add(root, found.folder / name, name)
+    units = root / "usr/lib/systemd/system"
+    units.mkdir()
+    for pattern in ("*.target", "*.slice"):
+        for path in (found.folder / "usr/lib/systemd/system").glob(pattern):
+            shutil.copy(path, units)
+    shutil.copy(QEMU / "cases.service", units)
+    # Without one systemd takes each boot for the first.
+    (root / "etc/machine-id").write_text(f"{1:032x}\n")
 
 
 def applets(kernel):

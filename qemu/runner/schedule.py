@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from .boot import Boot
-from .host import TOP, say
+from .host import TOP, Failure, say
 
 CASES = TOP / "tests/vm/cases"
 
@@ -35,6 +35,17 @@ def limit_of(name):
     """The limit that a case sets for itself."""
     found = re.search(r"^# timeout: *(\d+)", case_file(name).read_text(), re.M)
     return int(found[1]) if found else 0
+
+
+def need_systemd(names):
+    """Whether these cases need systemd as the init of their guest ("# init: systemd")."""
+    need = {
+        re.search(r"^# init: *systemd$", case_file(name).read_text(), re.M) is not None
+        for name in names
+    }
+    if len(need) > 1:
+        raise Failure("cases that need systemd run in guests of their own: name no others")
+    return need == {True}
 
 
 def in_share(name, kernel):

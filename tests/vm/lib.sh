@@ -12,6 +12,8 @@
 #     #
 #     # timeout: 60              (how long it may run, in seconds of emulation)
 #     # module: none             (only if the module must not be loaded; else it is)
+#     # init: systemd            (only if systemd must be the init of the guest. Such a case runs
+#     #                          only if it is named: make test-systemd)
 #     # only: debug              (`.ci/run` runs it on that kernel alone, or with `stock` on
 #     #                          Debian's: on the other it would show the same)
 #     . /overlaybd/tests/vm/lib.sh
