@@ -133,6 +133,8 @@ close_image two --force
 expect_ok grep -q "Input/output error" "$CASE_TMP/dd"
 all_gone "close while a read waited for a killed fetcher"
 open_image root --registry "$registry/root:1" --insecure --mount "$CASE_TMP/mnt"
+# A process that waits for a folder or an inode cannot be killed.
+expect_ok head -c 1 "$CASE_TMP/mnt/bin/busybox"
 # shellcheck disable=SC2046
 kill -STOP $(processes fetch-blob)
 cat "$CASE_TMP/mnt/bin/busybox" >/dev/null &
