@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Devices that can be written, from one image as a template: 200 at once (50 on the debugging
+# Devices that can be written, from one image as a template: 100 at once (50 on the debugging
 # kernel) on one set of layer devices. Each is written and read back; they are closed in any order;
 # the written data is there when a store is opened again, and the image never changes. A full store
 # fails the writes to its own device alone, the status reports it, and it can be given more room.
@@ -14,7 +14,7 @@
 # The debugging kernel takes five times as long for each.
 case $(uname -r) in
 *-overlaybd-debug) count=50 ;;
-*) count=200 ;;
+*) count=100 ;;
 esac
 layers_of lsmt/fs0_lz4_4k.zlsmt,lsmt/fs1_lz4_4k.zlsmt
 stores=$CASE_TMP/stores
