@@ -95,6 +95,8 @@ pub fn run(arguments: &cli::Close) -> Result<()> {
         // A killed `open` left it without a table, which would say what is below it.
         mapper.sweep()?;
     }
+    // Again: a fetcher that was killed just before may still have been ending.
+    sweep();
     Ok(())
 }
 

@@ -159,7 +159,7 @@ nothing_remote() {
 }
 all_gone() {
 	nothing_left "$1"
-	eventually 30 nothing_remote
+	(eventually 30 nothing_remote) || fail "$1 leaves $(remnants)"
 }
 
 fetchers() {

@@ -144,6 +144,7 @@ kill -9 $reader
 ! wait $reader || fail "the reader was not killed"
 # shellcheck disable=SC2046
 kill -9 $(processes fetch-blob)
+eventually 30 fetchers 0
 close_image root
 all_gone "close of a mount with a killed fetcher"
 
